@@ -1,0 +1,1 @@
+//! Talk to a node and believe only what its proofs show.

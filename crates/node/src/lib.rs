@@ -1,0 +1,1 @@
+//! Run one operator's node: consensus, mempool, storage, HTTP API and metrics.

@@ -1,0 +1,1 @@
+//! Put a provider's sidecar before any HTTP API: verify, meter, forward, sign, claim.

@@ -1,0 +1,1 @@
+//! Answer security questions from lists that anyone can check.

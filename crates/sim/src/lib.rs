@@ -1,0 +1,1 @@
+//! Drive the whole system from a seed: scenarios, faults and benches.

@@ -1,0 +1,2 @@
+//! Run the project's chores: tests, soak, vectors and benches.
+fn main() {}
