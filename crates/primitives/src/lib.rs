@@ -5,13 +5,16 @@
 
 #[macro_use]
 pub mod codec;
+pub mod access;
 pub mod amount;
+pub mod answer;
 pub mod bls;
 pub mod dataset;
 pub mod fixed;
 pub mod hash;
 pub mod header;
 pub mod ids;
+pub mod keys;
 pub mod typed_data;
 pub mod wallet;
 
