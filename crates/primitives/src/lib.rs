@@ -7,6 +7,7 @@
 pub mod codec;
 pub mod access;
 pub mod amount;
+pub mod api;
 pub mod answer;
 pub mod bls;
 pub mod dataset;
