@@ -91,6 +91,22 @@ pub struct Committee {
     pub seats: Vec<Seat>,
 }
 
+/// Most headers between a header and the certified one.
+pub const MAX_PATH: usize = 64;
+
+/// Proof that a header is final: a certificate for it, or for a descendant that the headers between lead to. A block
+/// whose own certificate never formed became final with a descendant.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct FinalHeader {
+    /// The header.
+    pub header: Header,
+    /// Its descendants in rising order up to the certified one; empty if the header itself is certified. At most
+    /// [`MAX_PATH`].
+    pub path: Vec<Header>,
+    /// The certificate of the last of them.
+    pub finality: Finality,
+}
+
 /// Why a header is not believed to be final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -100,6 +116,9 @@ pub enum Error {
     /// The header or the certificate is of another network or epoch.
     #[error("the block is of another network or epoch")]
     OtherCommittee,
+    /// The headers do not lead from the header to the certified one.
+    #[error("the headers between the block and its certificate are not a chain")]
+    BrokenPath,
     /// The committee is empty, too large, or not in order.
     #[error("the committee is not well formed")]
     BadCommittee,
@@ -137,6 +156,25 @@ impl Committee {
     pub fn is_well_formed(&self) -> bool {
         let sorted = self.seats.is_sorted_by(|a, b| a.peer < b.peer);
         sorted && !self.seats.is_empty() && self.seats.len() <= MAX_SEATS
+    }
+
+    /// Checks that a header is final, by its own certificate or by a descendant's.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn verify_final(&self, proven: &FinalHeader) -> Result<(), Error> {
+        let mut last = &proven.header;
+        if proven.path.len() > MAX_PATH {
+            return Err(Error::BrokenPath);
+        }
+        for next in &proven.path {
+            let follows = next.parent == last.digest() && last.height.0.checked_add(1) == Some(next.height.0);
+            if !follows || next.network != self.network {
+                return Err(Error::BrokenPath);
+            }
+            last = next;
+        }
+        self.verify(last, &proven.finality)
     }
 
     /// Checks that `header` is final: a quorum of these seats signed it.
@@ -198,10 +236,6 @@ mod tests {
     use blst::min_sig::AggregateSignature;
 
     fn fixture(signers: &[usize]) -> (Committee, Header, Finality) {
-        let secrets: Vec<BlsSecret> = (1..=4).map(|n| BlsSecret::generate(&[n; 32]).unwrap()).collect();
-        let seats =
-            secrets.iter().enumerate().map(|(i, s)| Seat { peer: Bytes32([i as u8; 32]), key: s.key() }).collect();
-        let committee = Committee { network: NetworkId(7), genesis: Hash32([9; 32]), epoch: Epoch(0), seats };
         let header = Header {
             network: NetworkId(7),
             epoch: Epoch(0),
@@ -218,6 +252,14 @@ mod tests {
             range_start: 0,
             range_end: 9,
         };
+        fixture_of(signers, header)
+    }
+
+    fn fixture_of(signers: &[usize], header: Header) -> (Committee, Header, Finality) {
+        let secrets: Vec<BlsSecret> = (1..=4).map(|n| BlsSecret::generate(&[n; 32]).unwrap()).collect();
+        let seats =
+            secrets.iter().enumerate().map(|(i, s)| Seat { peer: Bytes32([i as u8; 32]), key: s.key() }).collect();
+        let committee = Committee { network: NetworkId(7), genesis: Hash32([9; 32]), epoch: Epoch(0), seats };
         let mut finality = Finality {
             epoch: Epoch(0),
             view: 300,
@@ -246,6 +288,23 @@ mod tests {
         assert_eq!(committee.verify(&header, &finality), Ok(()));
         let (committee, header, finality) = fixture(&[0, 2]);
         assert_eq!(committee.verify(&header, &finality), Err(Error::NoQuorum { signed: 2, seats: 4, quorum: 3 }));
+    }
+
+    #[test]
+    fn a_certified_descendant_proves_its_ancestors_and_no_other_header() {
+        let (committee, header, finality) = fixture(&[0, 1, 2]);
+        let parent = Header { height: Height(4), ..header.clone() };
+        let child = Header { parent: parent.digest(), ..header };
+        let (_, _, signed) = fixture_of(&[0, 1, 2], child.clone());
+        let proven = FinalHeader { header: parent.clone(), path: vec![child.clone()], finality: signed.clone() };
+        assert_eq!(committee.verify_final(&proven), Ok(()));
+        let other = Header { state_root: Hash32([8; 32]), ..parent };
+        let forged = FinalHeader { header: other, ..proven.clone() };
+        assert_eq!(committee.verify_final(&forged), Err(Error::BrokenPath));
+        let skipped = FinalHeader { path: vec![child; MAX_PATH + 1], ..proven.clone() };
+        assert_eq!(committee.verify_final(&skipped), Err(Error::BrokenPath));
+        let unsigned = FinalHeader { finality, ..proven };
+        assert_eq!(committee.verify_final(&unsigned), Err(Error::OtherBlock));
     }
 
     #[test]
