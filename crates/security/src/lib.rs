@@ -1,1 +1,2 @@
 //! Answer security questions from lists that anyone can check.
+pub mod phishing;

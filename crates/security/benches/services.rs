@@ -1,0 +1,4 @@
+//! How long the security services take.
+fn main() {
+    divan::main();
+}

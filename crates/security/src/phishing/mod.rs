@@ -1,0 +1,3 @@
+//! Phishing: is a host listed, or made to look like a listed one?
+pub mod compat;
+pub mod distance;

@@ -1,0 +1,5 @@
+//! Integration tests of the security services.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod js;
+mod original;
