@@ -84,6 +84,14 @@ impl Amount {
         u128::try_from(quotient).ok().map(Self)
     }
 
+    /// ceil(self x rate / 2^32) for a rate in Q32.32, at most what can be written: what burdens is rounded up.
+    #[must_use]
+    pub fn rate_up(self, rate: u64) -> Self {
+        let product = U256::from(self.0).saturating_mul(U256::from(rate));
+        let quotient = product.div_ceil(U256::from(1_u64 << 32));
+        Self(u128::try_from(quotient).unwrap_or(u128::MAX))
+    }
+
     /// floor(self x bps / 10,000): a part in basis points, never more than the whole for `bps` up to 10,000.
     #[must_use]
     pub fn bps_down(self, bps: u16) -> Self {
@@ -177,6 +185,14 @@ mod tests {
         for text in ["", ".", ".5", "-1", "+1", "1e3", "1.0000000000000000001", "999999999999999999999999", "1 "] {
             assert!(text.parse::<Amount>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rates_are_rounded_up() {
+        assert_eq!(Amount(3).rate_up(1 << 31), Amount(2));
+        assert_eq!(Amount(4).rate_up(1 << 31), Amount(2));
+        assert_eq!(Amount(u128::MAX).rate_up(1 << 32), Amount(u128::MAX));
+        assert_eq!(Amount(u128::MAX).rate_up(1 << 33), Amount(u128::MAX));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Never here: timers. A deadline is a comparison made when someone acts, and whoever gains acts.
 
 mod audit;
+pub mod coverage;
 mod error;
 pub mod state;
 

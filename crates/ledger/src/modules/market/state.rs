@@ -56,10 +56,11 @@ pub struct Counters {
 }
 
 /// Whether a provider may sell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderStatus {
     /// It sells.
+    #[default]
     Active,
     /// It paused itself, since this moment.
     Paused {
@@ -80,7 +81,7 @@ pub struct Unbonding {
 }
 
 /// One provider. `backing` = stake + unreleased; `exposure` = open value + promised; I1: exposure <= backing (`market.md` B2).
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Provider {
     /// The account that registered it.
     pub owner: Address,
@@ -137,6 +138,8 @@ pub struct ProviderKey {
     pub from: Seconds,
     /// Until when, if it was replaced.
     pub until: Option<Seconds>,
+    /// Deposit on this row, which stays as long as the row: for ever.
+    pub deposit: Amount,
 }
 
 /// How the package reaches its buyer.
@@ -210,6 +213,8 @@ pub struct Service {
     pub cover_epoch: Epoch,
     /// Cover paid in that epoch.
     pub cover_paid: Amount,
+    /// Deposit on this row.
+    pub deposit: Amount,
     /// What it offers.
     pub terms: Terms,
 }
@@ -241,6 +246,8 @@ pub struct PurchaseRecord {
     pub service: ServiceId,
     /// The listing's version.
     pub version: u32,
+    /// Its number among the provider's sales.
+    pub sale: u64,
     /// Calls.
     pub quota: u64,
     /// Price paid into escrow.
@@ -303,7 +310,7 @@ pub struct Tranche {
     pub amount: Amount,
     /// The last claim in it: the delay runs from here.
     pub last_claim: Seconds,
-    /// Deposit on this row and who placed it.
+    /// Deposit on this row.
     pub deposit: Amount,
 }
 
@@ -350,6 +357,8 @@ pub struct Dataset {
     pub latest: u64,
     /// First version still kept.
     pub first_kept: u64,
+    /// Deposit on this row and on its name's.
+    pub deposit: Amount,
 }
 
 /// One version of a dataset.
