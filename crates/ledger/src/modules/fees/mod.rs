@@ -72,15 +72,23 @@ pub fn collect_take(ctx: &mut Context<'_>, acknowledged: Amount) -> Amount {
     take
 }
 
-/// How a take of `acknowledged` is divided; the parts sum to `take`.
+/// How a take of `acknowledged` is divided now; the parts sum to `take`.
 #[must_use]
 pub fn split(ctx: &Context<'_>, acknowledged: Amount, take: Amount) -> Split {
     let rate = FEES.get(ctx, &()).map_or(0, |fees| fees.reward_rate);
-    let rewards = acknowledged.mul_div_down(u128::from(rate), u128::from(ONE)).unwrap_or(take).min(take);
-    let rest = take.saturating_sub(rewards);
-    // Half is burned, rounded down; with another share the treasury gets what the burn leaves.
-    let burned = rest.bps_down(10_000_u16.saturating_sub(ctx.params().treasury_bps));
-    Split { rewards, treasury: rest.saturating_sub(burned), burned }
+    Split::of(acknowledged, take, rate, ctx.params().treasury_bps)
+}
+
+impl Split {
+    /// A take of `acknowledged` at a reward rate (Q32.32) and the treasury's part of the rest.
+    #[must_use]
+    pub fn of(acknowledged: Amount, take: Amount, reward_rate: u64, treasury_bps: u16) -> Self {
+        let rewards = acknowledged.mul_div_down(u128::from(reward_rate), u128::from(ONE)).unwrap_or(take).min(take);
+        let rest = take.saturating_sub(rewards);
+        // The burnt part is rounded down; the treasury gets what that leaves.
+        let burned = rest.bps_down(10_000_u16.saturating_sub(treasury_bps));
+        Self { rewards, treasury: rest.saturating_sub(burned), burned }
+    }
 }
 
 /// Counts a provider that has passed the least take of this epoch; its module calls this once an epoch and provider.
