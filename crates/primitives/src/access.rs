@@ -40,4 +40,6 @@ pub use verify::{
 pub use window::{ReplayWindow, Seen, WINDOW_LEN};
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
