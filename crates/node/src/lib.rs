@@ -1,1 +1,34 @@
 //! Run one operator's node: consensus, mempool, storage, HTTP API and metrics.
+//!
+//! Always true: what the ledger decides depends on the block and the state alone; a node that finds its own result or
+//! its disk at odds with the network stops; nothing a peer sends is believed before it is checked.
+//! Only this crate names the concrete types of the consensus engine.
+
+pub mod block;
+pub mod chain;
+pub mod config;
+pub mod engine;
+pub mod faults;
+pub mod handle;
+pub mod keys;
+pub mod mempool;
+pub mod receipts;
+pub mod run;
+pub mod scheme;
+pub mod storage;
+
+mod application;
+mod core;
+mod execution;
+mod gossip;
+mod metrics;
+mod preflight;
+mod sync;
+
+pub use block::Block;
+pub use config::NodeConfig;
+pub use core::FinalizedBlock;
+pub use handle::{NodeHandle, QueryError, RowAnswer};
+pub use mempool::MempoolError;
+pub use run::{NodeError, RunningNode, run};
+pub use storage::RowProof;

@@ -1,0 +1,66 @@
+//! Tries a transaction on the state at the tip before the pool takes it, so that what cannot pay fills no pool and the
+//! sender hears at once why.
+
+use surety_ledger::transaction::Error as TransactionError;
+use surety_ledger::{ApplyError, BlockMeta, BlockRun, Error, Key, VerifiedTransaction, prefetch};
+use surety_primitives::ids::Height;
+
+use crate::core::Core;
+use crate::execution::Fetched;
+use crate::mempool::MempoolError;
+use crate::storage::StateReader;
+
+/// Refuses what the ledger would refuse now. A nonce above the account's next passes if the pool has those between.
+pub(crate) async fn check(core: &Core, transaction: &VerifiedTransaction) -> Result<(), MempoolError> {
+    let (Some(reader), Some(tip)) = (core.reader(), core.tip()) else { return Err(MempoolError::Unavailable) };
+    let height = Height(tip.height.0.saturating_add(1));
+    let meta = BlockMeta { network: tip.network, height, now: tip.clock };
+    match apply(reader.as_ref(), meta, transaction).await? {
+        Ok(()) => Ok(()),
+        Err(Error::Transaction(TransactionError::BadNonce { expected, given })) if given > expected => {
+            let next = core.with_mempool(|pool| pool.next_nonce(&transaction.signer(), expected));
+            // One that replaces a waiting one is below `next` and passes as well.
+            if given <= next {
+                Ok(())
+            } else {
+                Err(refused(&TransactionError::BadNonce { expected: next, given }.into()))
+            }
+        }
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn refused(error: &Error) -> MempoolError {
+    MempoolError::Refused { code: error.name().to_owned(), message: error.to_string() }
+}
+
+async fn apply(
+    reader: &dyn StateReader,
+    meta: BlockMeta,
+    transaction: &VerifiedTransaction,
+) -> Result<Result<(), Error>, MempoolError> {
+    let mut rows = Fetched::default();
+    fetch(reader, &mut rows, prefetch(transaction)).await?;
+    let mut run = loop {
+        match BlockRun::begin(&rows, meta) {
+            Ok(run) => break run,
+            Err(keys) => fetch(reader, &mut rows, keys).await?,
+        }
+    };
+    loop {
+        match run.apply(&rows, transaction) {
+            // An action that fails still pays its fee; what waits in the pool may yet make it succeed.
+            Ok(()) => return Ok(Ok(())),
+            Err(ApplyError::Rejected(error)) => return Ok(Err(error)),
+            Err(ApplyError::Missing(keys)) => fetch(reader, &mut rows, keys).await?,
+        }
+    }
+}
+
+async fn fetch(reader: &dyn StateReader, rows: &mut Fetched, mut keys: Vec<Key>) -> Result<(), MempoolError> {
+    keys.sort_unstable();
+    keys.dedup();
+    let (values, _) = reader.rows(&keys).await.map_err(|_| MempoolError::Unavailable)?;
+    rows.add(keys, values);
+    Ok(())
+}
