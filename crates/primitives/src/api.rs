@@ -263,24 +263,29 @@ pub struct ApiProblem {
     /// `urn:surety:problem:<name>`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// A short name for people.
+    /// A short sentence that never changes.
     #[serde(default)]
     pub title: String,
     /// The HTTP status.
     #[serde(default)]
     pub status: u16,
-    /// A sentence for people.
+    /// A sentence about this case.
     #[serde(default)]
     pub detail: String,
-    /// The ledger's stable number of the rejection, where it was the ledger that refused.
+    /// The stable number: the ledger's where it was the ledger that refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
-    /// The ledger's stable name of the rejection, or the node's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
     /// Seconds to wait before the next try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+}
+
+impl ApiProblem {
+    /// The stable name at the end of the type, such as `bad-nonce`; the whole type if it is not one of ours.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.kind.strip_prefix("urn:surety:problem:").unwrap_or(&self.kind)
+    }
 }
 
 /// `GET /.well-known/surety` of a provider.
