@@ -257,6 +257,26 @@ pub struct StatusView {
     pub peers: u64,
 }
 
+/// `GET /v1/audit`: the whole state, added up. Only where the operator allows it: it reads every row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditView {
+    /// The height that was audited.
+    pub height: Height,
+    /// Its state root.
+    pub state_root: Hash32,
+    /// Rows of the state.
+    pub rows: u64,
+    /// Held by accounts.
+    pub in_accounts: Amount,
+    /// Held by the ledger's pools.
+    pub in_pools: Amount,
+    /// Created less destroyed.
+    pub supply: Amount,
+    /// What is not as it must be; absent when all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
 /// What the node says when it refuses: `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiProblem {
