@@ -312,6 +312,11 @@ impl Detector {
         Check { kind: Kind::All, config: None, matched: None, detector: self }
     }
 
+    /// Whether a list allows or blocks exactly this name.
+    pub fn lists(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     /// The first configurations that allow and block the host or what it lies under, each with the name they list.
     fn first_marks<'a>(&self, host: &'a str) -> (Option<(usize, &'a str)>, Option<(usize, &'a str)>) {
         let (mut allow, mut block) = ((NONE, ""), (NONE, ""));

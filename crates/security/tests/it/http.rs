@@ -1,0 +1,84 @@
+//! The services over HTTP, as a client and as the sidecar see them.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use serde_json::Value;
+use surety_primitives::access::decode_b64;
+use surety_primitives::answer::Basis;
+use surety_primitives::answer::claims::Claims;
+use surety_primitives::{DatasetId, codec};
+use surety_security::lists::{Dataset, Format, Pin, Semantics, Source, SourceSpec, Subject};
+use surety_security::router::BASIS_HEADER;
+use surety_security::{Lists, router};
+use tower::ServiceExt;
+
+fn dataset(subject: Subject, semantics: Semantics, text: &str, id: u64) -> Dataset {
+    let spec = SourceSpec {
+        name: "a".to_owned(),
+        version: "1".to_owned(),
+        as_of: "2026-02-03".parse().unwrap(),
+        licence: "MIT".to_owned(),
+        format: Format::Lines,
+        subject,
+        semantics,
+        label: "sanctioned".to_owned(),
+    };
+    let sources = Source::read(&spec, text.as_bytes()).unwrap();
+    Dataset::merge("a", "1", sources).unwrap().with_pin(Pin { id: DatasetId(id), version: 1 })
+}
+
+const ADDRESS: &str = "0x12d66f87a04a9e220743712ce6d9bb1b5616b8fc";
+
+async fn get(path: &str) -> (StatusCode, HeaderMap, Value) {
+    let names = dataset(Subject::Domain, Semantics::Deny, "evil.example", 1);
+    let addresses = dataset(Subject::Address, Semantics::Label, ADDRESS, 2);
+    let service = router(Arc::new(Lists::new(Some(names), Some(addresses))));
+    let response = service.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    (head.status, head.headers, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn every_service_answers_in_the_envelope() {
+    let (status, _, site) = get("/api/v1/phishing_site?url=https%3A%2F%2Fwww.evil.example%2Fx").await;
+    assert_eq!((status, &site["code"], &site["message"]), (StatusCode::OK, &1.into(), &"ok".into()));
+    assert_eq!(site["result"]["phishing_site"], 1);
+    let (_, _, address) = get(&format!("/api/v1/address_security/{ADDRESS}?chain_id=56")).await;
+    assert_eq!(address["result"]["sanctioned"], "1");
+    let (_, _, chains) = get("/api/v1/supported_chains").await;
+    assert_eq!(chains["result"][0], serde_json::json!({"name": "Ethereum", "id": "1"}));
+}
+
+#[tokio::test]
+async fn what_a_signature_needs_stands_in_the_headers() {
+    let (_, headers, _) = get("/api/v1/phishing_site?url=nobody.example").await;
+    let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
+    let basis: Basis = codec::decode(&decode_b64(&text(BASIS_HEADER), 1024, "a basis").unwrap(), 1024).unwrap();
+    assert_eq!((basis.datasets().len(), basis.datasets()[0].id), (1, DatasetId(1)));
+    assert_eq!(basis.engine, surety_security::service::engine());
+    let claims = Claims::from_header(&text("surety-claims")).unwrap();
+    let names: Vec<_> = claims.as_slice().iter().map(|claim| (claim.key.to_string(), claim.found)).collect();
+    assert_eq!(names, [("17:example".to_owned(), None), ("17:nobody.example".to_owned(), None)]);
+}
+
+#[tokio::test]
+async fn bad_requests_get_a_code_and_not_a_crash() {
+    for (path, status, code) in [
+        ("/api/v1/phishing_site", 200, 5006),
+        ("/api/v1/phishing_site?url=%FF%FE", 200, 5006),
+        ("/api/v1/phishing_site?url=a&url=b", 200, 5006),
+        ("/api/v1/address_security/0x12", 200, 2004),
+        ("/api/v1/address_security/%FF", 200, 2004),
+        ("/api/v1/nothing", 404, 5006),
+    ] {
+        let (said, headers, body) = get(path).await;
+        assert_eq!((said.as_u16(), &body["code"]), (status, &code.into()), "{path}");
+        assert_eq!(body["result"], Value::Null);
+        assert!(headers.get(BASIS_HEADER).is_none());
+    }
+    let long = format!("/api/v1/phishing_site?url={}", "a".repeat(9_000));
+    assert_eq!(get(&long).await.2["code"], 5006);
+}
