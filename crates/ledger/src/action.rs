@@ -11,7 +11,7 @@ use surety_primitives::{Address, Amount, Hash32};
 use crate::context::Context;
 use crate::error::Result;
 use crate::modules::params::Params;
-use crate::modules::{bank, operators};
+use crate::modules::{bank, market, operators};
 use crate::state::Key;
 use crate::transaction;
 
@@ -108,6 +108,20 @@ actions! {
     11 => bank::Burn,
     20 => operators::RegisterOperator,
     21 => operators::UpdateOperator,
+    60 => market::RegisterProvider,
+    61 => market::UpdateProvider,
+    62 => market::StakeProvider,
+    63 => market::UnstakeProvider,
+    64 => market::WithdrawStake,
+    65 => market::RegisterService,
+    66 => market::UpdateService,
+    67 => market::PauseService,
+    68 => market::PauseProvider,
+    69 => market::PublishDataset,
+    70 => market::RetireDataset,
+    72 => market::RotateCallKey,
+    73 => market::RevokeKey,
+    81 => market::Sweep,
 }
 
 /// What the table needs of an action, without its concrete type.

@@ -2,7 +2,7 @@
 //!
 //! It reads every row, so it runs in tests, at export and when an operator asks; never inside a block.
 
-use surety_primitives::Amount;
+use surety_primitives::{Amount, ProviderId, PurchaseId};
 
 use crate::modules::bank::{ACCOUNTS, TOTALS};
 use crate::modules::market;
@@ -46,7 +46,32 @@ pub enum Error {
     },
     /// A provider's exposure is above its backing (`market.md` B2, I1).
     #[error("provider {0} is exposed to more than what backs it")]
-    Uncovered(surety_primitives::ProviderId),
+    Uncovered(ProviderId),
+    /// A provider's sum is not that of the rows behind it.
+    #[error("provider {provider}: {what} is {held} CALL, its rows say {rows}")]
+    Provider {
+        /// Whose.
+        provider: ProviderId,
+        /// Which sum.
+        what: &'static str,
+        /// What its record says.
+        held: Amount,
+        /// What its rows sum to.
+        rows: Amount,
+    },
+    /// A row belongs to a purchase that is gone.
+    #[error("a row belongs to purchase {0}, which is gone")]
+    Orphan(PurchaseId),
+    /// A purchase does not count its rows.
+    #[error("purchase {purchase} counts {counted} rows, there are {found}")]
+    Rows {
+        /// Which.
+        purchase: PurchaseId,
+        /// What it says.
+        counted: u32,
+        /// What there is.
+        found: u32,
+    },
 }
 
 /// Checks a whole state.

@@ -6,10 +6,10 @@
 use surety_primitives::fixed::{self, LN2};
 use surety_primitives::{Address, Amount, ProviderId, PurchaseId, Seconds, ServiceId};
 
+use super::Error;
 use super::state::{
     OWNERS, PROVIDERS, PURCHASES, Provider, ProviderStatus, PurchaseRecord, PurchaseStatus, SERVICES, Service,
 };
-use super::Error;
 use crate::context::Context;
 use crate::error::Result;
 use crate::modules::bank::{self, Pool};
@@ -62,9 +62,12 @@ impl Provider {
         self.revenue_day = self.revenue_day.max(now.day());
     }
 
-    /// R: what must be staked for sales to go on.
+    /// R: what must be staked for sales to go on; nothing of a provider that left, which sells no more.
     #[must_use]
     pub fn required_stake(&self, params: &Params, now: Seconds) -> Amount {
+        if self.status == ProviderStatus::Left {
+            return Amount::ZERO;
+        }
         required(params.fixed_stake, params.stake_rate, self.revenue_at(now))
     }
 
