@@ -97,9 +97,7 @@ impl Application {
         for candidate in candidates {
             match execution.apply(&candidate).await {
                 Ok(()) => included.push(candidate),
-                // Its turn may come: a lower nonce is still on its way.
-                Err(error) if may_pass_later(&error) => {}
-                Err(_) => self.core.with_mempool(|pool| pool.forget(&candidate.hash())),
+                Err(error) => self.core.with_mempool(|pool| pool.refused(&candidate.hash(), may_pass_later(&error))),
             }
             if env.current().duration_since(started).unwrap_or_default() > EXECUTION_BUDGET {
                 break;

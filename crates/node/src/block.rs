@@ -203,3 +203,80 @@ impl CertifiableBlock for Block {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use commonware_codec::{Decode as _, Encode as _};
+    use commonware_cryptography::Signer as _;
+    use surety_ledger::Transaction;
+    use surety_ledger::bank::Transfer;
+    use surety_primitives::ids::{Epoch, Height, NetworkId, Seconds};
+    use surety_primitives::typed_data::Bytes32;
+    use surety_primitives::wallet::AccountKey;
+    use surety_primitives::{Amount, CALL};
+
+    fn body() -> Body {
+        let to = AccountKey::from_label("bob").address();
+        let transaction = Transaction {
+            network: NetworkId(7),
+            nonce: 0,
+            expires: Seconds(9),
+            fee: CALL,
+            action: Transfer { to, amount: Amount(1) }.into(),
+        };
+        let transactions = vec![transaction.sign(&AccountKey::from_label("ana"))];
+        let leader = ed25519::PrivateKey::from_seed(1).public_key();
+        let header = Header {
+            network: NetworkId(7),
+            epoch: Epoch(0),
+            view: 3,
+            parent_view: 2,
+            leader: Bytes32(key_bytes(&leader)),
+            parent: Hash32([2; 32]),
+            height: Height(2),
+            time_ms: 5,
+            clock: Seconds(6),
+            transactions_root: root_of(&transactions),
+            state_root: Hash32([3; 32]),
+            ops_root: Hash32([4; 32]),
+            range_start: 0,
+            range_end: 9,
+        };
+        Body { header, transactions }
+    }
+
+    #[test]
+    fn a_block_reads_back_as_it_was_written() {
+        let block = Block::new(body()).unwrap();
+        let read = Block::decode_cfg(block.encode(), &()).unwrap();
+        assert_eq!(read, block);
+        assert_eq!(read.digest().0, block.header().digest().0);
+        assert!(block.encode_size() <= Block::max_encode_size(&()));
+    }
+
+    #[test]
+    fn a_body_that_is_not_the_headers_does_not_decode() {
+        let swapped = Body { transactions: Vec::new(), ..body() };
+        assert_eq!(Block::new(swapped.clone()), Err(Error::Transactions));
+        let bytes = surety_primitives::codec::encode(&swapped);
+        assert_eq!(Block::from_bytes(bytes.into()), Err(Error::Transactions));
+        let mut resigned = body();
+        resigned.transactions[0].signature.0[5] ^= 1;
+        assert_eq!(Block::new(resigned), Err(Error::Transactions));
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let mut bytes = Block::new(body()).unwrap().bytes().to_vec();
+        bytes.push(0);
+        assert!(matches!(Block::from_bytes(bytes.into()), Err(Error::Malformed(_))));
+        assert!(matches!(Block::from_bytes(Bytes::new()), Err(Error::Malformed(_))));
+        let large = vec![0; MAX_BLOCK_BYTES + 1];
+        assert_eq!(Block::from_bytes(large.into()), Err(Error::TooLarge(MAX_BLOCK_BYTES + 1)));
+        let mut headless = body();
+        headless.header.leader = Bytes32([2; 32]);
+        assert_eq!(Block::new(headless), Err(Error::Leader));
+    }
+}

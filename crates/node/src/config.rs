@@ -227,3 +227,83 @@ impl NodeConfig {
 fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use surety_ledger::genesis::GenesisOperator;
+    use surety_ledger::operators::Profile;
+    use surety_primitives::bls::BlsSecret;
+    use surety_primitives::{Address, CALL, NetworkId};
+
+    use crate::keys::NodeKeys;
+
+    fn peer(number: u8) -> Bytes32 {
+        NodeKeys::from_seeds(&[number; 32], None).unwrap().peer_id()
+    }
+
+    fn genesis() -> Genesis {
+        let secret = BlsSecret::from_bytes(&[5; 32]).unwrap();
+        let operator = GenesisOperator {
+            account: Address::repeat_byte(1),
+            peer: peer(1),
+            bls_key: secret.key(),
+            possession: secret.prove_possession(b"unused"),
+            weight: CALL,
+            profile: Profile { name: String::new(), url: String::new(), gateway: String::new() },
+        };
+        Genesis {
+            network: NetworkId(7),
+            time_ms: 0,
+            balances: Vec::new(),
+            operators: vec![operator],
+            params: surety_ledger::params::Params::default(),
+        }
+    }
+
+    fn config(extra: &str) -> NodeConfig {
+        let text = format!(
+            "folder = 'state'\nkeys = 'keys'\nchain = 'chain.json'\nlisten = '127.0.0.1:0'\n{extra}\n\
+             [[peers]]\nkey = '{}'\naddress = '127.0.0.1:1'\n",
+            peer(1)
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn defaults_run_and_a_file_is_read_relative_to_itself() {
+        assert!(config("").check(&genesis(), &peer(2)).is_ok());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        fs::write(&path, "folder = 'a'\nkeys = '/k'\nchain = 'c'\nlisten = '127.0.0.1:0'\n").unwrap();
+        let loaded = NodeConfig::load(&path).unwrap();
+        assert_eq!((loaded.folder, loaded.keys), (folder.path().join("a"), PathBuf::from("/k")));
+        fs::write(&path, "folder = 'a'\nkyes = 'k'\n").unwrap();
+        assert!(matches!(NodeConfig::load(&path), Err(ConfigError::Malformed { .. })));
+        assert!(matches!(NodeConfig::load(&folder.path().join("none")), Err(ConfigError::File { .. })));
+    }
+
+    #[test]
+    fn mailboxes_above_the_bound_are_refused() {
+        let greedy = config("[resources]\nquota = 4096\nmailbox_mb = 16\n");
+        assert!(matches!(greedy.check(&genesis(), &peer(2)), Err(ConfigError::Memory { quota: 4096, peers: 2, .. })));
+    }
+
+    #[test]
+    fn numbers_and_peers_out_of_range_are_refused() {
+        for extra in [
+            "[pacing]\nmin_interval_ms = 0\n",
+            "[pacing]\nmin_interval_ms = 500\nidle_interval_ms = 400\n",
+            "[resources]\nthreads = 0\n",
+            "[resources]\nquota = 1\n",
+            "[retention]\nblocks = 1\noperations = 2\n",
+        ] {
+            assert!(matches!(config(extra).check(&genesis(), &peer(2)), Err(ConfigError::Range(_))), "{extra}");
+        }
+        assert!(matches!(config("").check(&genesis(), &peer(1)), Err(ConfigError::Peer(_))), "itself as a peer");
+        let mut alone = config("");
+        alone.peers.clear();
+        assert!(matches!(alone.check(&genesis(), &peer(2)), Err(ConfigError::MissingSeat(_))));
+    }
+}

@@ -151,7 +151,7 @@ pub struct Stats {
 pub struct Mempool {
     limits: Limits,
     clock: Seconds,
-    by_account: HashMap<Address, BTreeMap<u64, Pooled>>,
+    by_account: BTreeMap<Address, BTreeMap<u64, Pooled>>,
     by_hash: HashMap<Hash32, (Address, u64)>,
     by_fee: BTreeSet<Rank>,
     bytes: usize,
@@ -164,7 +164,7 @@ impl Mempool {
         Self {
             limits,
             clock: Seconds(0),
-            by_account: HashMap::new(),
+            by_account: BTreeMap::new(),
             by_hash: HashMap::new(),
             by_fee: BTreeSet::new(),
             bytes: 0,
@@ -265,9 +265,12 @@ impl Mempool {
         all.filter(|pooled| pooled.local).map(|pooled| Arc::clone(&pooled.transaction)).collect()
     }
 
-    /// Forgets a transaction that the ledger refuses for good.
-    pub fn forget(&mut self, hash: &Hash32) {
-        if let Some((account, nonce)) = self.by_hash.get(hash).copied() {
+    /// Forgets a transaction that the ledger refuses, unless it came in here and its turn may yet come. A peer's is
+    /// forgotten either way, or transactions that never come due could crowd out all others; the peer repeats its own.
+    pub fn refused(&mut self, hash: &Hash32, may_pass_later: bool) {
+        let Some((account, nonce)) = self.by_hash.get(hash).copied() else { return };
+        let is_local = self.by_account.get(&account).and_then(|queue| queue.get(&nonce)).is_some_and(|one| one.local);
+        if !(may_pass_later && is_local) {
             self.remove(&account, nonce);
         }
     }
@@ -309,7 +312,7 @@ impl Mempool {
 
     fn drop_cheapest(&mut self) {
         if let Some((_, hash)) = self.by_fee.first().copied() {
-            self.forget(&hash);
+            self.refused(&hash, false);
         }
     }
 
@@ -336,4 +339,114 @@ impl Mempool {
 /// A tenth more than the fee that waits, rounded up: anything less would let a sender fill the network for nothing.
 fn replacement_fee(fee: Amount) -> Amount {
     Amount(fee.0.saturating_add(fee.0.div_ceil(10)).max(1))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use surety_ledger::Transaction;
+    use surety_ledger::bank::Transfer;
+    use surety_primitives::NetworkId;
+    use surety_primitives::wallet::AccountKey;
+
+    const LIMITS: Limits = Limits { transactions: 4, bytes: 10_000, per_account: 3, transaction_bytes: 1_000 };
+
+    fn pooled(label: &str, nonce: u64, fee: u128, expires: u64) -> Pooled {
+        let to = AccountKey::from_label("bob").address();
+        let transaction = Transaction {
+            network: NetworkId(7),
+            nonce,
+            expires: Seconds(expires),
+            fee: Amount(fee),
+            action: Transfer { to, amount: Amount(1) }.into(),
+        };
+        let signed = transaction.sign(&AccountKey::from_label(label));
+        Pooled { transaction: Arc::new(signed.verify(NetworkId(7)).unwrap()), local: false }
+    }
+
+    fn order(pool: &Mempool) -> Vec<(u128, u64)> {
+        let candidates = pool.candidates(10, 10_000);
+        candidates.iter().map(|one| (one.transaction().fee.0, one.transaction().nonce)).collect()
+    }
+
+    #[test]
+    fn candidates_come_by_fee_and_each_account_in_the_order_of_nonces() {
+        let mut pool = Mempool::new(LIMITS);
+        for one in [pooled("ana", 5, 1, 9), pooled("ana", 6, 100, 9), pooled("eve", 0, 10, 9)] {
+            pool.insert(one).unwrap();
+        }
+        assert_eq!(order(&pool), [(10, 0), (1, 5), (100, 6)]);
+        assert_eq!(pool.candidates(1, 10_000).len(), 1);
+        assert!(pool.candidates(10, 10).is_empty());
+        assert_eq!(pool.next_nonce(&pooled("ana", 5, 1, 9).transaction.signer(), 5), 7);
+    }
+
+    #[test]
+    fn a_tenth_more_replaces_and_less_changes_nothing() {
+        let mut pool = Mempool::new(LIMITS);
+        pool.insert(pooled("ana", 5, 101, 9)).unwrap();
+        let needed = Amount(112);
+        assert_eq!(pool.insert(pooled("ana", 5, 111, 9)), Err(MempoolError::Underpriced { needed }));
+        assert_eq!(pool.insert(pooled("ana", 5, 101, 9)), Err(MempoolError::Known));
+        assert_eq!(order(&pool), [(101, 5)]);
+        pool.insert(pooled("ana", 5, 112, 9)).unwrap();
+        assert_eq!(order(&pool), [(112, 5)]);
+        assert_eq!(pool.stats().transactions, 1);
+    }
+
+    #[test]
+    fn a_full_pool_takes_only_what_pays_more_and_drops_the_cheapest() {
+        let mut pool = Mempool::new(LIMITS);
+        for (i, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            pool.insert(pooled(name, 0, 10 + i as u128, 9)).unwrap();
+        }
+        assert_eq!(pool.insert(pooled("e", 0, 10, 9)), Err(MempoolError::Full(Amount(10))));
+        pool.insert(pooled("e", 0, 50, 9)).unwrap();
+        assert_eq!(order(&pool), [(50, 0), (13, 0), (12, 0), (11, 0)]);
+    }
+
+    #[test]
+    fn one_account_cannot_fill_the_pool_and_size_and_expiry_are_checked() {
+        let mut pool = Mempool::new(LIMITS);
+        for nonce in 0..3 {
+            pool.insert(pooled("ana", nonce, 5, 9)).unwrap();
+        }
+        assert_eq!(pool.insert(pooled("ana", 3, 5, 9)), Err(MempoolError::AccountFull(3)));
+        pool.finalized(std::iter::empty(), Seconds(8));
+        assert_eq!(pool.insert(pooled("eve", 0, 5, 7)), Err(MempoolError::Expired { expires: 7, clock: 8 }));
+        let mut small = Mempool::new(Limits { transaction_bytes: 10, ..LIMITS });
+        assert!(matches!(small.insert(pooled("ana", 0, 5, 9)), Err(MempoolError::TooLarge { limit: 10, .. })));
+    }
+
+    #[test]
+    fn what_was_included_or_has_expired_goes_and_the_books_balance() {
+        let mut pool = Mempool::new(LIMITS);
+        for one in [pooled("ana", 1, 5, 20), pooled("ana", 2, 5, 20), pooled("ana", 3, 5, 20), pooled("eve", 0, 5, 10)]
+        {
+            pool.insert(one).unwrap();
+        }
+        let ana = pooled("ana", 1, 5, 20).transaction.signer();
+        pool.finalized([(ana, 2)].into_iter(), Seconds(10));
+        assert_eq!(order(&pool).len(), 2, "an expiry at the clock itself is still good");
+        pool.finalized(std::iter::empty(), Seconds(11));
+        assert_eq!(order(&pool), [(5, 3)]);
+        pool.finalized(std::iter::empty(), Seconds(21));
+        assert_eq!(pool.stats(), Stats::default());
+        assert!(pool.by_fee.is_empty() && pool.by_account.is_empty());
+    }
+
+    #[test]
+    fn a_nonce_that_is_not_due_is_kept_only_where_it_came_in() {
+        let mut pool = Mempool::new(LIMITS);
+        let (own, other) = (Pooled { local: true, ..pooled("ana", 5, 1, 9) }, pooled("eve", 5, 1, 9));
+        let hashes = [own.hash(), other.hash()];
+        pool.insert(own).unwrap();
+        pool.insert(other).unwrap();
+        hashes.iter().for_each(|hash| pool.refused(hash, true));
+        assert!(pool.contains(&hashes[0]) && !pool.contains(&hashes[1]));
+        assert_eq!(pool.local().len(), 1);
+        pool.refused(&hashes[0], false);
+        assert!(pool.is_empty());
+    }
 }

@@ -3,6 +3,7 @@
 //! Any actor that ends or panics ends the process: a restart from disk is safe, a half-running node is not.
 
 use std::future::Future;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use commonware_stream::cups::{self, Cups};
 use commonware_stream::sake::{self, Sake};
 use commonware_utils::ordered::Map;
 use commonware_utils::{NZU32, NZUsize};
-use std::num::{NonZeroU32, NonZeroUsize};
+use futures::future::{Either, select};
 use surety_ledger::Genesis;
 use surety_primitives::header::Committee;
 use surety_primitives::ids::Epoch;
@@ -102,24 +103,30 @@ where
         let (archive, waiting) = mpsc::channel(RECEIPT_QUEUE);
         let store = receipts.clone();
         let writer = context.child("receipts").dedicated().spawn(move |_| write_receipts(store, waiting));
-        let engine = connect(context.child("node"), &config, genesis, &keys, scheme, archive).await;
+        let mut shutdown = Box::pin(shutdown);
+        // Starting may take long: a state sync waits for peers.
+        let starting = Box::pin(connect(context.child("node"), &config, genesis, &keys, scheme, archive));
+        let engine = match select(&mut shutdown, starting).await {
+            Either::Left(_) => return stop(context).await,
+            Either::Right((engine, _)) => engine,
+        };
         let running = RunningNode { node: engine.handle, receipts, config: Arc::new(config) };
         let served = context.child("serve").spawn(move |_| serve(running));
         let mut parts = engine.actors;
         parts.extend([writer, served]);
-        let ended = futures::future::select(Box::pin(shutdown), futures::future::select_all(parts)).await;
-        match ended {
-            futures::future::Either::Left(_) => {
-                tracing::info!("stopping");
-                // A part that does not end in time is cut off: that is what a crash does, and a restart is made for it.
-                let _ = context.stop(0, Some(STOPPING)).await;
-                Ok(())
-            }
-            futures::future::Either::Right(((result, index, _), _)) => {
-                Err(NodeError::Broken(format!("part {index}: {result:?}")))
-            }
+        match select(shutdown, futures::future::select_all(parts)).await {
+            Either::Left(_) => stop(context).await,
+            Either::Right(((result, index, _), _)) => Err(NodeError::Broken(format!("part {index}: {result:?}"))),
         }
     })
+}
+
+/// Asks all parts to end. One that does not end in time is cut off: that is what a crash does, and a restart is made
+/// for it.
+async fn stop(context: tokio_runtime::Context) -> Result<(), NodeError> {
+    tracing::info!("stopping");
+    let _ = context.stop(0, Some(STOPPING)).await;
+    Ok(())
 }
 
 /// Keeps a second process from the folder: two processes with one key would contradict each other.
