@@ -8,6 +8,7 @@ use crate::modules::market::state::{
 };
 use crate::modules::market::{Error, RevokeKey, RotateCallKey, RowRef, Settle, Sweep};
 use crate::testing::Scenario;
+use crate::testing::market::Market;
 
 const GRANT: Hash32 = Hash32([9; 32]);
 const FAULT: Hash32 = Hash32([7; 32]);
@@ -137,6 +138,23 @@ fn lanes_and_what_was_shown_are_swept_too() {
     chain.does("eve", sweep(&rows));
     chain.assert_conserved();
     assert_eq!(chain.totals().deposits, market().totals().deposits);
+}
+
+#[test]
+fn of_a_served_package_nothing_stays_but_what_waits_for_release() {
+    let mut market = Market::default();
+    let before = market.chain.totals().deposits;
+    let purchase = market.buy();
+    market.claims(purchase, &[(0, 400), (1, 200)]);
+    market.wait_days(33);
+    market.settles(purchase);
+    market.wait_days(12);
+    let lane = |lane| RowRef::to(LANES, &(purchase, Lane(lane)));
+    market.does("max", sweep(&[lane(0), lane(1), RowRef::to(PURCHASES, &purchase)]));
+    assert_eq!(market.provider().exposure(), Amount::ZERO);
+    // The tranche's deposit.
+    assert_eq!(market.chain.totals().deposits, before.saturating_add(market.chain.params().row_deposit));
+    market.chain.assert_conserved();
 }
 
 #[test]
