@@ -119,8 +119,16 @@ actions! {
     68 => market::PauseProvider,
     69 => market::PublishDataset,
     70 => market::RetireDataset,
+    71 => market::Purchase,
     72 => market::RotateCallKey,
     73 => market::RevokeKey,
+    74 => market::Claim,
+    75 => market::Release,
+    76 => market::ShowAnswers,
+    77 => market::ContestShown,
+    78 => market::Settle,
+    79 => market::ReportFault,
+    80 => market::Collect,
     81 => market::Sweep,
 }
 

@@ -1,5 +1,8 @@
 //! A chain in memory for tests that read as prose.
 
+pub mod faults;
+pub mod market;
+
 use std::collections::BTreeMap;
 
 use surety_primitives::bls::BlsSecret;
@@ -135,6 +138,15 @@ impl Scenario {
         V: borsh::BorshDeserialize,
     {
         self.rows.0.get(&table.key(id)).and_then(|value| table.read_row(value)).map(|(_, record)| record)
+    }
+
+    /// Sets a record of a table as no action would, to begin a test in the middle. The audit still has to hold.
+    pub fn put<K, V>(&mut self, table: Map<K, V>, id: &K, record: &V)
+    where
+        K: borsh::BorshSerialize,
+        V: borsh::BorshSerialize,
+    {
+        self.rows.0.insert(table.key(id), table.encode(id, record));
     }
 
     /// What an account holds.

@@ -239,5 +239,11 @@ errors! {
         /// Shown or contested before.
         #[error("this was done before")]
         6050 => AlreadyDone,
+        /// Signed by no key that may, or for another purchase or lane, or above what its chain allows.
+        #[error("the voucher does not count: {reason}")]
+        6051 => BadVoucher {
+            /// What is wrong with it.
+            reason: String,
+        },
     }
 }

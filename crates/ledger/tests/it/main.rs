@@ -1,0 +1,5 @@
+//! Whole stories on the ledger, and chains of random actions.
+
+#![allow(clippy::unwrap_used)]
+
+mod worked_flow;
