@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{Response, StatusCode};
@@ -28,14 +29,20 @@ const MAX_QUERY: usize = 8_192;
 pub fn router(lists: Arc<Lists>) -> Router {
     let mut router = Router::new();
     for &service in SERVICES {
-        let handler = move |State(lists): State<Arc<Lists>>, path: RawPathParams, RawQuery(query): RawQuery| async move {
-            let segment = path.iter().next().map_or("", |(_, value)| value);
-            let request = request(segment, query.as_deref().unwrap_or_default(), now());
-            response(request.and_then(|request| answer(service, &lists, &request)))
+        let handler = move |State(lists): State<Arc<Lists>>, path: Path, RawQuery(query): RawQuery| async move {
+            response(asked(&path, query.as_deref()).and_then(|request| answer(service, &lists, &request)))
         };
         router = router.route(service.path(), get(handler));
     }
     router.fallback(unknown_path).with_state(lists)
+}
+
+type Path = Result<RawPathParams, RawPathParamsRejection>;
+
+fn asked(path: &Path, query: Option<&str>) -> Result<Request, Refusal> {
+    let path = path.as_ref().map_err(|_| Refusal::Parameter("the path is not UTF-8".to_owned()))?;
+    let segment = path.iter().next().map_or("", |(_, value)| value);
+    request(segment, query.unwrap_or_default(), now())
 }
 
 /// The answer of one service to one request.

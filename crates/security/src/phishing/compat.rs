@@ -242,6 +242,9 @@ struct Marks {
 
 const NONE: u32 = u32::MAX;
 
+/// A configuration and the name that it lists.
+type Mark<'a> = Option<(usize, &'a str)>;
+
 #[derive(Clone, Debug)]
 struct Compiled {
     name: Option<String>,
@@ -318,7 +321,7 @@ impl Detector {
     }
 
     /// The first configurations that allow and block the host or what it lies under, each with the name they list.
-    fn first_marks<'a>(&self, host: &'a str) -> (Option<(usize, &'a str)>, Option<(usize, &'a str)>) {
+    fn first_marks<'a>(&self, host: &'a str) -> (Mark<'a>, Mark<'a>) {
         let (mut allow, mut block) = ((NONE, ""), (NONE, ""));
         for name in suffixes(host) {
             if let Some(marks) = self.names.get(name) {

@@ -182,6 +182,11 @@ fn registrable(host: &str) -> Option<&str> {
     psl::domain_str(host)
 }
 
+/// Whether the domain lies at a shared host. There the brand's own name is as likely its owner's (metamask.github.io).
+fn is_shared(domain: &str) -> bool {
+    psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.typ() == Some(psl::Type::Private))
+}
+
 fn first_label(name: &str) -> Option<&str> {
     name.split('.').next()
 }
@@ -201,7 +206,7 @@ pub fn judge(brands: &Brands, host: &Host) -> Own {
     }
     let shown = shown(label);
     homograph(brands, &shown)
-        .or_else(|| fuzzy(brands, &shown))
+        .or_else(|| fuzzy(brands, &shown).filter(|own| own.distance != Some(0) || !is_shared(domain)))
         .or_else(|| combosquat(brands, &shown))
         .or_else(|| subdomain_brand(brands, &host.name, domain))
         .unwrap_or(Own::NONE)
@@ -402,6 +407,8 @@ mod tests {
         is("mettamassk.com", OwnKind::Fuzzy, "metamask.io");
         is("metamask.com", OwnKind::Fuzzy, "metamask.io");
         is("opnsea.io", OwnKind::Fuzzy, "opensea.io");
+        is("metamsk.github.io", OwnKind::Fuzzy, "metamask.io");
+        is_none("metamask.github.io");
         is_none("avve.com");
     }
 

@@ -71,7 +71,7 @@ async fn bad_requests_get_a_code_and_not_a_crash() {
         ("/api/v1/phishing_site?url=%FF%FE", 200, 5006),
         ("/api/v1/phishing_site?url=a&url=b", 200, 5006),
         ("/api/v1/address_security/0x12", 200, 2004),
-        ("/api/v1/address_security/%FF", 200, 2004),
+        ("/api/v1/address_security/%FF", 200, 5006),
         ("/api/v1/nothing", 404, 5006),
     ] {
         let (said, headers, body) = get(path).await;
