@@ -1,0 +1,339 @@
+//! The caller's log: an append-only file of what its lanes used and what it accepted.
+//!
+//! Each entry stands in the file before it has an effect. A torn last entry, as a crash leaves it, is cut off; anything
+//! else that cannot be read is an error, because evidence would be missing.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use surety_ledger::market::state::Shown;
+use surety_primitives::access::LaneState;
+use surety_primitives::answer::SignedAnswer;
+use surety_primitives::answer::claims::Claims;
+use surety_primitives::{Hash32, Lane, PurchaseId, codec, hash};
+
+use crate::error::Error;
+
+/// Numbers of a lane that are set aside at a time, so that not every call waits for the disk.
+pub(super) const RESERVE: u64 = 1_024;
+/// Most bytes of an entry: an Answer, its claims, and what frames them.
+const MAX_ENTRY: usize = 16 * 1_024;
+/// Bytes before an entry: its length and a checksum.
+const FRAME: usize = 8;
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Entry {
+    /// Whose log this is: the first entry.
+    Begin {
+        /// The purchase.
+        purchase: PurchaseId,
+    },
+    /// Numbers up to `ceiling` may be in use.
+    Reserved {
+        /// The lane.
+        lane: Lane,
+        /// The highest of them.
+        ceiling: u64,
+    },
+    /// A reply with a tag was accepted.
+    Tagged {
+        /// The lane.
+        lane: Lane,
+        /// The call's number.
+        seq: u64,
+        /// Calls acknowledged from here on.
+        cum: u64,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A signed Answer was accepted.
+    Answered {
+        /// Calls of its lane acknowledged from here on.
+        cum: u64,
+        /// The Answer with what opens it.
+        answer: LoggedAnswer,
+    },
+}
+
+/// A signed Answer with what evidence needs besides.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LoggedAnswer {
+    /// The Answer.
+    pub signed: SignedAnswer,
+    /// BLAKE3 of the reply's body.
+    pub body: Hash32,
+    /// The claims that it commits to.
+    pub claims: Claims,
+}
+
+/// Calls of a lane that a provider shows and this side did not accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objection {
+    /// The lane.
+    pub lane: Lane,
+    /// How many of the shown calls are accepted, at least the opening one.
+    pub accepted: u64,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    file: File,
+    lanes: BTreeMap<Lane, LaneState>,
+}
+
+impl Log {
+    /// Opens the log of a purchase, or begins it.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Malformed`] when it is another purchase's, or damaged before its end.
+    pub fn open(path: &Path, purchase: PurchaseId) -> Result<Self, Error> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| file_error(path, source))?;
+        let mut lanes = BTreeMap::new();
+        let mut owner = None;
+        let end = read_entries(path, &mut file, |entry| match entry {
+            Entry::Begin { purchase } => owner = Some(purchase),
+            other => note(&mut lanes, &other),
+        })?;
+        file.set_len(end).and_then(|()| file.seek(SeekFrom::End(0))).map_err(|source| file_error(path, source))?;
+        let mut log = Self { path: path.to_owned(), file, lanes };
+        match owner {
+            Some(owner) if owner != purchase => Err(malformed(path, format!("it belongs to purchase {owner}"))),
+            Some(_) => Ok(log),
+            None => {
+                log.append(&Entry::Begin { purchase })?;
+                log.sync()?;
+                Ok(log)
+            }
+        }
+    }
+
+    /// Where a lane goes on: above every number that may have been used.
+    #[must_use]
+    pub fn lane(&self, lane: Lane) -> LaneState {
+        self.lanes.get(&lane).copied().unwrap_or_default()
+    }
+
+    /// Sets the next numbers of a lane aside, on disk.
+    pub(super) fn reserve(&mut self, lane: Lane, from: u64) -> Result<u64, Error> {
+        let ceiling = from.saturating_add(RESERVE);
+        self.append(&Entry::Reserved { lane, ceiling })?;
+        self.sync()?;
+        Ok(ceiling)
+    }
+
+    /// Writes an entry. It survives the end of this process at once, that of the machine after [`Self::sync`].
+    pub(super) fn append(&mut self, entry: &Entry) -> Result<(), Error> {
+        let bytes = codec::encode(entry);
+        let mut frame = Vec::with_capacity(FRAME.saturating_add(bytes.len()));
+        frame.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        frame.extend_from_slice(&checksum(&bytes));
+        frame.extend_from_slice(&bytes);
+        self.file.write_all(&frame).map_err(|source| file_error(&self.path, source))
+    }
+
+    /// Waits until all entries are on disk.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|source| file_error(&self.path, source))
+    }
+
+    /// Every accepted Answer of a log, in order.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Malformed`].
+    pub fn answers(path: &Path) -> Result<Vec<LoggedAnswer>, Error> {
+        let mut answers = Vec::new();
+        let mut file = File::open(path).map_err(|source| file_error(path, source))?;
+        read_entries(path, &mut file, |entry| {
+            if let Entry::Answered { answer, .. } = entry {
+                answers.push(answer);
+            }
+        })?;
+        Ok(answers)
+    }
+
+    /// What of the calls that a provider shows this side never accepted: to be contested within 48 h (`market.md` B6.4).
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Malformed`].
+    pub fn objections(path: &Path, shown: &Shown) -> Result<Vec<Objection>, Error> {
+        let mut lanes = BTreeMap::new();
+        let mut file = File::open(path).map_err(|source| file_error(path, source))?;
+        read_entries(path, &mut file, |entry| note(&mut lanes, &entry))?;
+        let objection = |entry: &surety_ledger::market::state::ShownLane| {
+            let ours = lanes.get(&entry.lane).map_or(0, |lane| lane.cum);
+            // The opening call is signed, so that it counts as use whatever came back (B6).
+            let accepted = ours.saturating_sub(entry.from_cum).max(1);
+            (entry.accepted.is_none() && accepted < entry.count).then_some(Objection { lane: entry.lane, accepted })
+        };
+        Ok(shown.entries.iter().filter_map(objection).collect())
+    }
+}
+
+/// What an entry says of its lane.
+fn note(lanes: &mut BTreeMap<Lane, LaneState>, entry: &Entry) {
+    let mut reach = |lane: Lane, seq: u64, cum: u64| {
+        let state = lanes.entry(lane).or_default();
+        state.seq = state.seq.max(seq);
+        state.cum = state.cum.max(cum);
+        // Whether the last acknowledgement arrived is not known: the next call is signed again.
+        state.signed_seq = 0;
+    };
+    match entry {
+        Entry::Begin { .. } => {}
+        Entry::Reserved { lane, ceiling } => reach(*lane, *ceiling, 0),
+        Entry::Tagged { lane, seq, cum, .. } => reach(*lane, *seq, *cum),
+        Entry::Answered { cum, answer } => {
+            if let Some(call) = answer.signed.answer.call {
+                reach(call.lane, call.seq, *cum);
+            }
+        }
+    }
+}
+
+/// Reads entries up to the end or a torn last one; returns the bytes that are whole.
+fn read_entries(path: &Path, file: &mut File, mut each: impl FnMut(Entry)) -> Result<u64, Error> {
+    let length = file.metadata().map_err(|source| file_error(path, source))?.len();
+    file.seek(SeekFrom::Start(0)).map_err(|source| file_error(path, source))?;
+    let mut reader = BufReader::new(file);
+    let mut whole = 0_u64;
+    loop {
+        let mut frame = [0; FRAME];
+        if length.saturating_sub(whole) < FRAME as u64 {
+            return Ok(whole);
+        }
+        reader.read_exact(&mut frame).map_err(|source| file_error(path, source))?;
+        let [a, b, c, d, sum @ ..] = frame;
+        let size = u32::from_be_bytes([a, b, c, d]) as usize;
+        let next = whole.saturating_add((FRAME as u64).saturating_add(size as u64));
+        if next > length {
+            // The file ends inside this entry: it was being written when the process ended.
+            return if size <= MAX_ENTRY { Ok(whole) } else { Err(malformed(path, format!("damaged at byte {whole}"))) };
+        }
+        let mut bytes = vec![0; size];
+        reader.read_exact(&mut bytes).map_err(|source| file_error(path, source))?;
+        let entry = codec::decode::<Entry>(&bytes, MAX_ENTRY).ok().filter(|_| checksum(&bytes) == sum);
+        match entry {
+            Some(entry) => each(entry),
+            None if next == length => return Ok(whole),
+            None => return Err(malformed(path, format!("damaged at byte {whole}"))),
+        }
+        whole = next;
+    }
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 4] {
+    let sum = hash::h("surety/caller/log/v1", &[bytes]);
+    [sum.0[0], sum.0[1], sum.0[2], sum.0[3]]
+}
+
+fn file_error(path: &Path, source: std::io::Error) -> Error {
+    Error::File { path: path.display().to_string(), source }
+}
+
+fn malformed(path: &Path, reason: String) -> Error {
+    Error::Malformed { url: path.display().to_string(), reason }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use surety_ledger::market::state::ShownLane;
+
+    use super::*;
+
+    const ID: PurchaseId = PurchaseId([7; 16]);
+
+    fn tagged(seq: u64, cum: u64) -> Entry {
+        Entry::Tagged { lane: Lane(3), seq, cum, status: 200 }
+    }
+
+    fn path() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.log");
+        (folder, path)
+    }
+
+    #[test]
+    fn a_lane_goes_on_above_every_number_that_may_have_been_used() {
+        let (_folder, path) = path();
+        let mut log = Log::open(&path, ID).unwrap();
+        assert_eq!(log.lane(Lane(3)), LaneState::default());
+        log.reserve(Lane(3), 0).unwrap();
+        log.append(&tagged(1, 1)).unwrap();
+        drop(log);
+        let log = Log::open(&path, ID).unwrap();
+        assert_eq!(log.lane(Lane(3)), LaneState { seq: RESERVE, cum: 1, signed_seq: 0 });
+        assert_eq!(log.lane(Lane(4)), LaneState::default());
+        assert!(matches!(Log::open(&path, PurchaseId([8; 16])), Err(Error::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_torn_last_entry_is_cut_off_wherever_it_is_torn() {
+        let (_folder, path) = path();
+        let mut log = Log::open(&path, ID).unwrap();
+        log.append(&tagged(1, 1)).unwrap();
+        drop(log);
+        let whole = std::fs::read(&path).unwrap();
+        let mut log = Log::open(&path, ID).unwrap();
+        log.append(&tagged(2, 2)).unwrap();
+        drop(log);
+        let full = std::fs::read(&path).unwrap();
+        for cut in whole.len()..full.len() {
+            std::fs::write(&path, &full[..cut]).unwrap();
+            assert_eq!(Log::open(&path, ID).unwrap().lane(Lane(3)).cum, 1, "cut at {cut}");
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn damage_before_the_end_is_an_error() {
+        let (_folder, path) = path();
+        let mut log = Log::open(&path, ID).unwrap();
+        log.append(&tagged(1, 1)).unwrap();
+        log.append(&tagged(2, 2)).unwrap();
+        drop(log);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(Log::open(&path, ID), Err(Error::Malformed { .. })));
+    }
+
+    #[test]
+    fn what_was_shown_and_never_accepted_is_contested() {
+        let (_folder, path) = path();
+        let mut log = Log::open(&path, ID).unwrap();
+        log.append(&tagged(5, 5)).unwrap();
+        let shown = |from_cum, count, accepted| Shown {
+            entries: vec![ShownLane {
+                lane: Lane(3),
+                from_cum,
+                count,
+                root: Hash32::default(),
+                lane_key: surety_primitives::typed_data::Bytes32::default(),
+                accepted,
+            }],
+        };
+        let objections = |shown| Log::objections(&path, &shown).unwrap();
+        assert_eq!(objections(shown(3, 2, None)), []);
+        assert_eq!(objections(shown(3, 8, None)), [Objection { lane: Lane(3), accepted: 2 }]);
+        assert_eq!(objections(shown(5, 4, None)), [Objection { lane: Lane(3), accepted: 1 }]);
+        assert_eq!(objections(shown(3, 8, Some(2))), []);
+    }
+}

@@ -1,0 +1,488 @@
+//! The typed API client: several nodes, one after the other, until one answers.
+//!
+//! Reads and submissions may be repeated: a transaction has one hash, and the ledger takes it once. What a node says here
+//! is believed; [`crate::LightReader`] does not.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::{Method, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use surety_ledger::fees::Fees;
+use surety_ledger::params::Params;
+use surety_ledger::{Key, SignedTransaction, bank};
+use surety_primitives::api::{AccountView, ApiProblem, BlockView, Page, ProvenRow, ServiceQuery, StatusView, Submit};
+use surety_primitives::api::{TransactionStatus, TransactionView};
+use surety_primitives::header::FinalHeader;
+use surety_primitives::typed_data::Blob;
+use surety_primitives::{Address, DatasetId, Hash32, Height, ProviderId, PurchaseId, ServiceId, codec};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::error::Error;
+use crate::events::EventStream;
+use crate::types::{
+    CommitteeReport, DatasetVersionView, DatasetView, ProviderView, PurchaseView, SaleFeed, ServiceView,
+    TransactionReport, TypedDataAsk, TypedDataDocument,
+};
+
+/// Most bytes of an answer.
+const MAX_BODY: usize = 16 * 1_024 * 1_024;
+/// Most bytes of a refusal: the rest is not for reading.
+const MAX_PROBLEM: usize = 64 * 1_024;
+/// Longest single wait that a node is asked for.
+const LONG_POLL: Duration = Duration::from_secs(20);
+/// Pause between two looks at a transaction.
+const POLL: Duration = Duration::from_millis(100);
+/// First pause after all nodes failed; doubled each time.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// How patient a client is.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// For a connection to stand.
+    pub connect: Duration,
+    /// For a whole request, beside what it was asked to wait.
+    pub timeout: Duration,
+    /// How often all nodes are tried, at least once.
+    pub rounds: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(3), timeout: Duration::from_secs(10), rounds: 3 }
+    }
+}
+
+/// A client of one or several nodes; clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    nodes: Arc<[Url]>,
+    /// The node that answered last: asked first.
+    current: Arc<AtomicUsize>,
+    options: Options,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("nodes", &self.node_urls()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of these nodes, `http://host:port` each.
+    ///
+    /// # Errors
+    /// [`Error::NoNode`], [`Error::BadUrl`].
+    pub fn new<S: AsRef<str>>(nodes: &[S], options: Options) -> Result<Self, Error> {
+        let nodes: Vec<Url> = nodes.iter().map(|node| base_url(node.as_ref())).collect::<Result<_, _>>()?;
+        if nodes.is_empty() {
+            return Err(Error::NoNode);
+        }
+        let http = http_client(options.connect)?;
+        Ok(Self { http, nodes: nodes.into(), current: Arc::default(), options })
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn node_urls(&self) -> Vec<&str> {
+        self.nodes.iter().map(Url::as_str).collect()
+    }
+
+    /// `GET /v1/status`.
+    ///
+    /// # Errors
+    /// See [`Error`]; so for every request below.
+    pub async fn status(&self) -> Result<StatusView, Error> {
+        self.get("v1/status").await
+    }
+
+    /// Sends a signed transaction. One that waits already, or is final, is no error.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the ledger's code when it can stand in no block.
+    pub async fn submit(&self, signed: &SignedTransaction) -> Result<TransactionReport, Error> {
+        self.post("v1/transactions", &Submit { transaction: Blob(codec::encode(signed)) }, Duration::ZERO).await
+    }
+
+    /// Sends a signed transaction and waits until it is final.
+    ///
+    /// # Errors
+    /// [`Error::NotFinal`] when that takes longer than `limit`; else as [`Self::submit`].
+    pub async fn submit_and_wait(&self, signed: &SignedTransaction, limit: Duration) -> Result<TransactionReport, Error> {
+        let end = Instant::now() + limit;
+        let wait = limit.min(LONG_POLL);
+        let path = format!("v1/transactions?wait={}", wait.as_secs().max(1));
+        let submit = Submit { transaction: Blob(codec::encode(signed)) };
+        let report: TransactionReport = self.post(&path, &submit, wait).await?;
+        if report.status == TransactionStatus::Final {
+            return Ok(report);
+        }
+        self.wait_final(&report.hash, limit, end).await
+    }
+
+    async fn wait_final(&self, hash: &Hash32, limit: Duration, end: Instant) -> Result<TransactionReport, Error> {
+        while Instant::now() < end {
+            match self.transaction(hash).await {
+                Ok(report) if report.status == TransactionStatus::Final => return Ok(report),
+                Ok(_) | Err(Error::NotFound(_)) => tokio::time::sleep(POLL).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::NotFinal { hash: *hash, limit })
+    }
+
+    /// `GET /v1/transactions/{hash}`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for one that neither waits nor is known to be final.
+    pub async fn transaction(&self, hash: &Hash32) -> Result<TransactionReport, Error> {
+        self.get::<TransactionView<_>>(&format!("v1/transactions/{hash}")).await
+    }
+
+    /// `POST /v1/typed-data`: the document that a wallet signs.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn typed_data(&self, ask: &TypedDataAsk) -> Result<TypedDataDocument, Error> {
+        self.post("v1/typed-data", ask, Duration::ZERO).await
+    }
+
+    /// `GET /v1/accounts/{address}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn account(&self, address: &Address) -> Result<AccountView, Error> {
+        self.get(&format!("v1/accounts/{address}")).await
+    }
+
+    /// `GET /v1/services`: one page of the listings that match.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn services(&self, query: &ServiceQuery) -> Result<Page<ServiceView>, Error> {
+        self.get(&format!("v1/services{}", query_string(query))).await
+    }
+
+    /// `GET /v1/services/{id}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn service(&self, id: ServiceId) -> Result<ServiceView, Error> {
+        self.get(&format!("v1/services/{id}")).await
+    }
+
+    /// `GET /v1/providers/{id}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn provider(&self, id: ProviderId) -> Result<ProviderView, Error> {
+        self.get(&format!("v1/providers/{id}")).await
+    }
+
+    /// A provider's sales from number `cursor` on. Waits up to `wait` for one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn sales(&self, id: ProviderId, cursor: u64, wait: Duration) -> Result<SaleFeed, Error> {
+        let wait = wait.min(LONG_POLL);
+        self.get_slow(&format!("v1/providers/{id}/purchases?cursor={cursor}&wait={}", wait.as_secs()), wait).await
+    }
+
+    /// `GET /v1/purchases/{id}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn purchase(&self, id: PurchaseId) -> Result<PurchaseView, Error> {
+        self.get(&format!("v1/purchases/{id}")).await
+    }
+
+    /// `GET /v1/datasets?publisher=`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn datasets(&self, publisher: Option<ProviderId>) -> Result<Page<DatasetView>, Error> {
+        let query = publisher.map(|id| format!("?publisher={id}")).unwrap_or_default();
+        self.get(&format!("v1/datasets{query}")).await
+    }
+
+    /// `GET /v1/datasets/{id}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn dataset(&self, id: DatasetId) -> Result<DatasetView, Error> {
+        self.get(&format!("v1/datasets/{id}")).await
+    }
+
+    /// `GET /v1/datasets/{id}/{version}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn dataset_version(&self, id: DatasetId, version: u64) -> Result<DatasetVersionView, Error> {
+        self.get(&format!("v1/datasets/{id}/{version}")).await
+    }
+
+    /// `GET /v1/committee`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn committee(&self) -> Result<CommitteeReport, Error> {
+        self.get("v1/committee").await
+    }
+
+    /// `GET /v1/params`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn params(&self) -> Result<Params, Error> {
+        self.get("v1/params").await
+    }
+
+    /// `GET /v1/fees`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn fees(&self) -> Result<Fees, Error> {
+        self.get("v1/fees").await
+    }
+
+    /// `GET /v1/supply`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn supply(&self) -> Result<bank::Totals, Error> {
+        self.get("v1/supply").await
+    }
+
+    /// `GET /v1/blocks/{height}`, or the newest block.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn block(&self, height: Option<Height>) -> Result<BlockView, Error> {
+        match height {
+            Some(height) => self.get(&format!("v1/blocks/{height}")).await,
+            None => self.get("v1/blocks/latest").await,
+        }
+    }
+
+    /// `GET /v1/finalized`: the newest header that can be proven final. Not checked here.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn finalized(&self) -> Result<FinalHeader, Error> {
+        self.get("v1/finalized").await
+    }
+
+    /// `GET /v1/rows/{key}`: a row with its proof. Not checked here.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn row(&self, key: &Key) -> Result<ProvenRow, Error> {
+        self.get(&format!("v1/rows/{key}")).await
+    }
+
+    /// `GET /v1/events`: what happens from now on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn events(&self) -> Result<EventStream, Error> {
+        let url = self.url(self.current.load(Ordering::Relaxed), "v1/events")?;
+        // The stream has no end, hence no time limit; only its start has one.
+        let request = self.http.get(url.clone()).header("accept", "text/event-stream").send();
+        let response = tokio::time::timeout(self.options.timeout, request)
+            .await
+            .map_err(|_| Error::Timeout { url: url.to_string(), limit: self.options.timeout })?
+            .map_err(|error| transport(&url, &error))?;
+        let response = accepted(&url, response).await?;
+        Ok(EventStream::new(url.to_string(), response))
+    }
+
+    /// `GET` of any path below the node's root.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.get_slow(path, Duration::ZERO).await
+    }
+
+    async fn get_slow<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, Error> {
+        self.request(&Method::GET, path, None, wait).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, wait: Duration) -> Result<T, Error> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::Malformed { url: path.to_owned(), reason: error.to_string() })?;
+        self.request(&Method::POST, path, Some(body), wait).await
+    }
+
+    /// Asks the node that answered last, then the others; after a round without an answer waits and begins again.
+    async fn request<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        wait: Duration,
+    ) -> Result<T, Error> {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut pause = BACKOFF;
+        let mut last = Error::NoNode;
+        for round in 0..self.options.rounds.max(1) {
+            if round > 0 {
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2);
+            }
+            for offset in 0..self.nodes.len() {
+                let node = first.wrapping_add(offset) % self.nodes.len();
+                match self.try_node(node, method, path, body.clone(), wait).await {
+                    Ok(value) => {
+                        self.current.store(node, Ordering::Relaxed);
+                        return Ok(value);
+                    }
+                    Err(error) if error.is_transient() => last = error,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn try_node<T: DeserializeOwned>(
+        &self,
+        node: usize,
+        method: &Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        wait: Duration,
+    ) -> Result<T, Error> {
+        let url = self.url(node, path)?;
+        let mut request = self.http.request(method.clone(), url.clone()).timeout(self.options.timeout + wait);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let response = request.send().await.map_err(|error| transport(&url, &error))?;
+        let response = accepted(&url, response).await?;
+        let body = read_body(&url, response, MAX_BODY).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| Error::Malformed { url: url.to_string(), reason: error.to_string() })
+    }
+
+    fn url(&self, node: usize, path: &str) -> Result<Url, Error> {
+        let base = self.nodes.get(node % self.nodes.len()).ok_or(Error::NoNode)?;
+        base.join(path).map_err(|_| Error::BadUrl(path.to_owned()))
+    }
+}
+
+/// This machine's wall clock in milliseconds since 1970.
+pub(crate) fn wall_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn http_client(connect: Duration) -> Result<reqwest::Client, Error> {
+    reqwest::Client::builder()
+        .connect_timeout(connect)
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|error| Error::Transport { url: String::new(), reason: error.to_string() })
+}
+
+pub(crate) fn base_url(text: &str) -> Result<Url, Error> {
+    let bad = || Error::BadUrl(text.chars().take(128).collect());
+    let mut url = Url::parse(text).map_err(|_| bad())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(bad());
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+pub(crate) fn transport(url: &Url, error: &reqwest::Error) -> Error {
+    // The innermost cause says what happened ("connection refused"); the outer ones repeat the URL.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let reason = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
+    Error::Transport { url: url.to_string(), reason }
+}
+
+/// Turns a refusal into an error.
+async fn accepted(url: &Url, response: Response) -> Result<Response, Error> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = read_body(url, response, MAX_PROBLEM).await.unwrap_or_default();
+    let mut problem = serde_json::from_slice(&body).unwrap_or_else(|_| ApiProblem {
+        kind: "about:blank".to_owned(),
+        title: String::new(),
+        status: status.as_u16(),
+        detail: String::from_utf8_lossy(&body).chars().take(256).collect(),
+        code: None,
+        retry_after: None,
+    });
+    problem.status = status.as_u16();
+    Err(if problem.status == 404 { Error::NotFound(problem.detail) } else { Error::Refused(Box::new(problem)) })
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn read_body(url: &Url, mut response: Response, limit: usize) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| transport(url, &error))? {
+        if body.len().saturating_add(chunk.len()) > limit {
+            return Err(Error::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// A query as `?a=b&c=d`, without what is not set.
+fn query_string(query: &ServiceQuery) -> String {
+    let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+    if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(query) {
+        for (name, value) in &fields {
+            match value {
+                serde_json::Value::String(text) => pairs.append_pair(name, text),
+                other => pairs.append_pair(name, &other.to_string()),
+            };
+        }
+    }
+    let text = pairs.finish();
+    if text.is_empty() { text } else { format!("?{text}") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_names_only_what_is_asked_for() {
+        assert_eq!(query_string(&ServiceQuery::default()), "");
+        let query = ServiceQuery {
+            text: Some("phishing & drainers".to_owned()),
+            limit: Some(5),
+            ..ServiceQuery::default()
+        };
+        assert_eq!(query_string(&query), "?limit=5&text=phishing+%26+drainers");
+    }
+
+    #[test]
+    fn only_http_urls_are_nodes() {
+        for bad in ["", "localhost:1", "ftp://a/", "file:///etc/passwd", "http://"] {
+            assert!(matches!(Client::new(&[bad], Options::default()), Err(Error::BadUrl(_))), "{bad}");
+        }
+        assert!(matches!(Client::new::<&str>(&[], Options::default()), Err(Error::NoNode)));
+        let client = Client::new(&["http://127.0.0.1:9/base"], Options::default()).unwrap();
+        assert_eq!(client.url(0, "v1/status").unwrap().as_str(), "http://127.0.0.1:9/base/v1/status");
+    }
+}

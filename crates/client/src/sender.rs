@@ -1,0 +1,163 @@
+//! Turns actions into transactions: numbers, prices, signs, submits, and tries again where only the number was wrong.
+
+use std::time::Duration;
+
+use surety_ledger::params::Params;
+use surety_ledger::{AnyAction, SignedTransaction, Transaction};
+use surety_primitives::wallet::AccountKey;
+use surety_primitives::{Address, NetworkId, Seconds};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::types::TransactionReport;
+
+/// How long a transaction may wait for its block, on the ledger clock.
+const LIFETIME: Seconds = Seconds(600);
+/// How long clock and parameters are remembered.
+const REMEMBER: Duration = Duration::from_secs(10);
+/// How often a number is corrected before the node's word is passed on.
+const ATTEMPTS: u32 = 4;
+
+/// Sends one account's actions, in order. Several senders of one account correct each other.
+#[derive(Debug)]
+pub struct Sender {
+    client: Client,
+    key: AccountKey,
+    network: NetworkId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The next nonce, unless it must be asked for.
+    nonce: Option<u64>,
+    view: Option<View>,
+}
+
+#[derive(Clone, Debug)]
+struct View {
+    clock: Seconds,
+    params: Params,
+    seen: Instant,
+}
+
+impl Sender {
+    /// Sends for `key` on `network`; the network is the user's word, not the node's.
+    #[must_use]
+    pub fn new(client: Client, key: AccountKey, network: NetworkId) -> Self {
+        Self { client, key, network, state: Mutex::default() }
+    }
+
+    /// The account.
+    #[must_use]
+    pub const fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    /// The client that it sends through.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends an action and waits until it is final and done.
+    ///
+    /// # Errors
+    /// [`Error::Action`] when no state would take it; [`Error::Refused`] by the node; [`Error::Rejected`] by the ledger, with
+    /// the fee paid; [`Error::NotFinal`]; and what [`Client`] says.
+    pub async fn send(&self, action: impl Into<AnyAction>, limit: Duration) -> Result<TransactionReport, Error> {
+        let (report, signed) = self.submit_signed(action.into()).await?;
+        let report = match report.receipt {
+            Some(_) => report,
+            None => self.client.submit_and_wait(&signed, limit).await?,
+        };
+        match report.receipt.as_ref().and_then(|receipt| receipt.failure.as_ref()) {
+            None => Ok(report),
+            Some(failure) => Err(Error::Rejected {
+                hash: report.hash,
+                code: failure.code,
+                name: failure.name.clone(),
+                message: failure.message.clone(),
+            }),
+        }
+    }
+
+    /// Sends an action and does not wait: so that many can be under way.
+    ///
+    /// # Errors
+    /// As [`Self::send`], as far as the node can say at once.
+    pub async fn submit(&self, action: impl Into<AnyAction>) -> Result<TransactionReport, Error> {
+        Ok(self.submit_signed(action.into()).await?.0)
+    }
+
+    /// Signs an action with the account's next nonce, without sending it: for whoever carries it elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn sign(&self, action: impl Into<AnyAction>) -> Result<SignedTransaction, Error> {
+        let action = action.into();
+        action.check()?;
+        let mut state = self.state.lock().await;
+        let transaction = self.prepare(&mut state, action).await?;
+        state.nonce = transaction.nonce.checked_add(1);
+        Ok(transaction.sign(&self.key))
+    }
+
+    async fn submit_signed(&self, action: AnyAction) -> Result<(TransactionReport, SignedTransaction), Error> {
+        action.check()?;
+        // Held until the node has taken it, so that numbers reach the node in order.
+        let mut state = self.state.lock().await;
+        let mut attempt = 1;
+        loop {
+            let transaction = self.prepare(&mut state, action.clone()).await?;
+            let nonce = transaction.nonce;
+            let signed = transaction.sign(&self.key);
+            let error = match self.client.submit(&signed).await {
+                Ok(report) => {
+                    state.nonce = nonce.checked_add(1);
+                    return Ok((report, signed));
+                }
+                Err(error) => error,
+            };
+            // Whatever happened, the node knows the next number and the clock better than this side.
+            *state = State::default();
+            if attempt == ATTEMPTS || !is_out_of_step(&error) {
+                return Err(error);
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn prepare(&self, state: &mut State, action: AnyAction) -> Result<Transaction, Error> {
+        let view = self.view(state).await?;
+        let nonce = match state.nonce {
+            Some(nonce) => nonce,
+            None => {
+                let account = self.client.account(&self.key.address()).await?;
+                account.next_nonce.unwrap_or(account.nonce).max(account.nonce)
+            }
+        };
+        let elapsed = Seconds(view.seen.elapsed().as_secs());
+        let fee = action.fee(&view.params);
+        let expires = view.clock.after(elapsed).after(LIFETIME);
+        Ok(Transaction { network: self.network, nonce, expires, fee, action })
+    }
+
+    async fn view(&self, state: &mut State) -> Result<View, Error> {
+        if let Some(view) = state.view.as_ref().filter(|view| view.seen.elapsed() < REMEMBER) {
+            return Ok(view.clone());
+        }
+        let (status, params) = (self.client.status().await?, self.client.params().await?);
+        let clock = status.clock.ok_or_else(|| Error::NotFound("the node has no final block yet".to_owned()))?;
+        let view = View { clock, params, seen: Instant::now() };
+        state.view = Some(view.clone());
+        Ok(view)
+    }
+}
+
+/// Whether only the number, the clock or the price were wrong.
+fn is_out_of_step(error: &Error) -> bool {
+    matches!(error, Error::Refused(problem) if matches!(problem.name(), "bad-nonce" | "underpriced" | "expired" | "fee-short"))
+}
