@@ -1,1 +1,27 @@
 //! Put a provider's sidecar before any HTTP API: verify, meter, forward, sign, claim.
+
+mod admin;
+mod admit;
+mod body;
+pub mod config;
+mod duties;
+pub mod error;
+mod forward;
+pub mod ledger;
+mod meter;
+mod metrics;
+mod package;
+mod packages;
+mod refusal;
+mod reply;
+mod serve;
+mod sidecar;
+mod state;
+pub mod store;
+mod wellknown;
+
+pub use config::SidecarConfig;
+pub use error::Error;
+pub use ledger::LedgerView;
+pub use reply::BASIS_HEADER;
+pub use sidecar::{STORE_FILE, Sidecar, run};

@@ -1,0 +1,85 @@
+//! `/health` and `/metrics`, on a listener of their own.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::state::State;
+
+#[derive(Serialize)]
+struct Health {
+    ok: bool,
+    ledger_age_s: u64,
+    ledger_clock: u64,
+    store: bool,
+    packages: usize,
+    calls_in_flight: usize,
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(state: Arc<State>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let stream = tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = stream else { continue };
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let state = Arc::clone(&state);
+                async move { Ok::<_, Infallible>(answer(&state, &request).await) }
+            });
+            let _ =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let (status, kind, body) = match request.uri().path() {
+        "/metrics" => {
+            state.metrics.packages.set(i64::try_from(state.packages.len()).unwrap_or(i64::MAX));
+            (
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                state.metrics.text().into_bytes(),
+            )
+        }
+        "/health" => {
+            let health = health(state).await;
+            let status = if health.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            (status, "application/json", serde_json::to_vec(&health).unwrap_or_default())
+        }
+        _ => (StatusCode::NOT_FOUND, "text/plain", b"/health or /metrics".to_vec()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+async fn health(state: &State) -> Health {
+    let clock = state.ledger.clock();
+    let store = state.store.sync().await.is_ok();
+    let fresh = state.ledger_now(false).is_ok();
+    Health {
+        ok: store && fresh,
+        ledger_age_s: clock.age.as_secs(),
+        ledger_clock: clock.now.0,
+        store,
+        packages: state.packages.len(),
+        calls_in_flight: state.calls_in_flight(),
+    }
+}
