@@ -51,6 +51,11 @@ impl Seen {
     pub(crate) fn heights(&self) -> usize {
         self.0.lock().len()
     }
+
+    /// The whole chain that was seen.
+    pub(crate) fn chain(&self) -> BTreeMap<u64, (Hash32, Hash32)> {
+        self.0.lock().clone()
+    }
 }
 
 /// Network key and consensus key of a node, by number. Nodes above the seats have no consensus key that counts.
@@ -225,9 +230,17 @@ impl Cluster {
 
     /// Kills a node at whatever it is doing. What it wrote and did not sync stays readable to its next life.
     pub(crate) async fn kill(&mut self, node: usize) {
+        self.assert_nobody_voted_twice();
         if let Some((_, life)) = self.running[node].take() {
             life.abort();
             let _ = life.await;
+        }
+    }
+
+    /// No honest seat may ever be seen with two votes, however often it was killed: its journal forbids it.
+    pub(crate) fn assert_nobody_voted_twice(&self) {
+        for (handle, _) in self.running.iter().flatten() {
+            assert_eq!(handle.faults(), [], "a seat contradicted itself");
         }
     }
 

@@ -114,8 +114,9 @@ fn nodes_that_are_killed_come_back_and_agree() {
                 cluster.must_reach(&others, round + 2).await;
             }
             cluster.must_reach(&[0, 1, 2, 3, 4], cluster.highest() + 3).await;
+            cluster.assert_nobody_voted_twice();
         });
-        assert!(seen.heights() > 30, "seed {seed}: only {} heights", seen.heights());
+        assert!(seen.heights() > 10, "seed {seed}: only {} heights", seen.heights());
     }
 }
 
@@ -143,6 +144,7 @@ fn a_power_loss_of_all_nodes_loses_no_final_block() {
                 load(&mut cluster, 20).await;
                 let wait = 1_000 + cluster.random(2_000);
                 cluster.sleep(wait).await;
+                cluster.assert_nobody_voted_twice();
                 cluster.highest()
             });
             assert!(reached > before, "seed {seed}, life {life}: no progress above {before}");
@@ -150,6 +152,50 @@ fn a_power_loss_of_all_nodes_loses_no_final_block() {
             runner = Runner::from(checkpoint);
         }
     }
+}
+
+#[test]
+fn a_seed_gives_the_same_chain_again() {
+    let chain = |seed| {
+        let seen = Seen::default();
+        Runner::new(runtime(seed)).start(|context| async {
+            let mut cluster = Cluster::new(context, &seen, link(10, true)).await;
+            for node in ALL {
+                cluster.start(node).await;
+            }
+            load(&mut cluster, 10).await;
+            cluster.must_reach(&ALL, 5).await;
+            cluster.kill(2).await;
+            load_via(&mut cluster, 20, 1).await;
+            cluster.start(2).await;
+            cluster.must_reach(&ALL, 12).await;
+        });
+        seen.chain()
+    };
+    let first = chain(42);
+    assert_eq!(first, chain(42));
+    assert_ne!(first, chain(43));
+}
+
+#[test]
+fn a_seat_that_was_away_for_long_catches_up_from_the_blocks() {
+    let seen = Seen::default();
+    Runner::new(runtime(6)).start(|context| async move {
+        let mut cluster = Cluster::new(context, &seen, link(10, false)).await;
+        for node in [0, 1, 2] {
+            cluster.start(node).await;
+        }
+        cluster.must_reach(&[0, 1, 2], 2).await;
+        for round in 0..40 {
+            load_via(&mut cluster, 10, round % 3).await;
+            cluster.sleep(700).await;
+        }
+        let height = cluster.highest();
+        cluster.start(3).await;
+        cluster.must_reach(&ALL, height + 3).await;
+        assert!(cluster.handle(3).block(Height(2)).await.is_some(), "it did not fetch the first blocks");
+        cluster.assert_nobody_voted_twice();
+    });
 }
 
 #[test]
@@ -248,8 +294,14 @@ fn disks_that_fail_stop_their_node_and_never_fork_the_chain() {
 
 async fn load(cluster: &mut Cluster, transfers: usize) {
     for _ in 0..transfers {
-        let (from, to) = (cluster.random(20) as usize, cluster.random(40) as usize);
         let via = cluster.random(SEATS as u64) as usize;
+        load_via(cluster, 1, via).await;
+    }
+}
+
+async fn load_via(cluster: &mut Cluster, transfers: usize, via: usize) {
+    for _ in 0..transfers {
+        let (from, to) = (cluster.random(20) as usize, cluster.random(40) as usize);
         if cluster.height(via) > 0 {
             cluster.transfer(from, to, via).await;
         }
