@@ -2,4 +2,5 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod random;
 mod worked_flow;
