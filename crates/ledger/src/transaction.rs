@@ -92,9 +92,10 @@ pub struct Transaction {
     pub action: AnyAction,
 }
 
-/// The fields that every typed document carries behind the action's own.
+/// The fields that every typed document carries behind the action's own. Their names begin with `tx_`, which no action's
+/// field does: a wallet refuses a struct that has two fields of one name.
 pub(crate) fn members() -> Vec<Member> {
-    vec![("nonce", u64::type_name()), ("expires", Seconds::type_name()), ("fee", Amount::type_name())]
+    vec![("tx_nonce", u64::type_name()), ("tx_expires", Seconds::type_name()), ("tx_fee", Amount::type_name())]
 }
 
 impl Transaction {
@@ -110,9 +111,9 @@ impl Transaction {
     pub fn typed_data(&self) -> serde_json::Value {
         let (members, types, mut message) = self.action.typed_parts();
         if let Some(fields) = message.as_object_mut() {
-            fields.insert("nonce".to_owned(), self.nonce.message());
-            fields.insert("expires".to_owned(), self.expires.message());
-            fields.insert("fee".to_owned(), self.fee.message());
+            fields.insert("tx_nonce".to_owned(), self.nonce.message());
+            fields.insert("tx_expires".to_owned(), self.expires.message());
+            fields.insert("tx_fee".to_owned(), self.fee.message());
         }
         typed_data::document(self.network, self.action.name(), &members, &types, message)
     }

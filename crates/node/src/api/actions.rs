@@ -22,7 +22,7 @@ pub(crate) struct Described {
 }
 
 /// Members of the transaction itself, behind the action's.
-pub(crate) const COMMON: [&str; 3] = ["nonce", "expires", "fee"];
+pub(crate) const COMMON: [&str; 3] = ["tx_nonce", "tx_expires", "tx_fee"];
 
 /// Every action of the table. Types do not depend on values, so an action that is read from zeros shows them.
 pub(crate) fn described() -> Vec<Described> {
