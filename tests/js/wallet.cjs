@@ -2,7 +2,7 @@
 // Reads one JSON object from standard input: {secret, documents, keystore?}; writes one to standard output.
 'use strict';
 
-const { Wallet, TypedDataEncoder } = require('ethers');
+const { Wallet, TypedDataEncoder, encryptKeystoreJson } = require('ethers');
 
 async function sign(wallet, { domain, types, primaryType, message }) {
   const own = { ...types };
@@ -18,7 +18,8 @@ async function sign(wallet, { domain, types, primaryType, message }) {
 
 async function keystore(wallet, { json, password }) {
   const opened = await Wallet.fromEncryptedJson(json, password);
-  const written = await wallet.encrypt(password, { scrypt: { N: 4096 } });
+  const account = { address: wallet.address, privateKey: wallet.privateKey };
+  const written = await encryptKeystoreJson(account, password, { scrypt: { N: 4096 } });
   return { address: opened.address, written };
 }
 

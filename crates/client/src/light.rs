@@ -241,6 +241,12 @@ impl LightReader {
         Self { client, light }
     }
 
+    /// The node that is asked.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The light client.
     #[must_use]
     pub const fn light(&self) -> &LightClient {

@@ -54,6 +54,8 @@ enum Next {
     Free,
     /// Again after a pause.
     Pause,
+    /// Again when the provider has seen the purchase.
+    Show,
     /// Again with the provider's wall clock.
     Clock,
     /// Not again.
@@ -89,6 +91,11 @@ pub(super) async fn call(inner: &Inner, request: &Request) -> Result<Reply, Erro
                     inner.send_settlement(calls).await?;
                 }
                 tokio::time::sleep(asked.min(LONGEST_PAUSE)).await;
+                pause = pause.saturating_mul(2);
+            }
+            Next::Show => {
+                inner.show_purchase().await;
+                tokio::time::sleep(pause).await;
                 pause = pause.saturating_mul(2);
             }
             Next::Sign | Next::Stop => {}
@@ -319,6 +326,8 @@ fn next(problem: &Problem) -> Next {
         ProblemKind::Replay | ProblemKind::SeqBelowFloor | ProblemKind::LaneMoved => Next::Above(problem.seq_floor),
         ProblemKind::WindowBusy => Next::Free,
         ProblemKind::RateLimited | ProblemKind::StoreUnavailable | ProblemKind::LedgerStale => Next::Pause,
+        // The package was read with its proof: a provider that does not know it has not seen its block yet.
+        ProblemKind::PaymentRequired => Next::Show,
         ProblemKind::Clock if problem.server_time.is_some() => Next::Clock,
         _ => Next::Stop,
     }

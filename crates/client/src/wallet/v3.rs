@@ -32,6 +32,12 @@ impl Cost {
     pub const LIGHT: Self = Self(12);
 }
 
+impl Default for Cost {
+    fn default() -> Self {
+        Self::STANDARD
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Document {
     version: u32,
