@@ -70,6 +70,14 @@ const LABEL: u8 = kind(About::Address, Semantics::Label);
 const DENY: u8 = kind(About::Address, Semantics::Deny);
 const ALLOW: u8 = kind(About::Address, Semantics::Allow);
 
+/// The key that an answer about this address must have a claim for, whatever it says.
+///
+/// # Errors
+/// Never for 20 bytes; the key's own bound is what could fail.
+pub fn required_key(address: &[u8; 20]) -> Result<Key, surety_primitives::dataset::Error> {
+    Key::new(LABEL, address)
+}
+
 /// A dataset about addresses with its indexes.
 #[derive(Debug)]
 pub(crate) struct Addresses {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use surety_primitives::answer::DatasetRef;
+use surety_primitives::answer::claims::Claim;
 use surety_primitives::dataset::{DatasetProof, DatasetTree, Entry, Key};
 use surety_primitives::hash::h;
 use surety_primitives::{DatasetId, Hash32, Seconds, codec};
@@ -199,6 +200,13 @@ impl Dataset {
     /// The proof for what a look-up of `key` answers; none where the look-up does not tell what the tree holds.
     pub fn prove(&self, key: &Key) -> Option<DatasetProof> {
         (!self.hidden.contains(key)).then(|| self.tree.prove(key))
+    }
+
+    /// The proof that a claim about this dataset is wrong, for evidence on the ledger; none when the claim is right.
+    /// What the tree holds counts, whatever this dataset's look-ups say.
+    pub fn refute(&self, claim: &Claim) -> Option<DatasetProof> {
+        let truth = self.tree.get(&claim.key).map(Entry::leaf);
+        (truth != claim.found).then(|| self.tree.prove(&claim.key))
     }
 
     /// See [`crate::faulty`], the only caller.

@@ -72,6 +72,11 @@ impl Host {
         let (skipped, taken) = if self.is_ip { (0, 1) } else { (labels.saturating_sub(MAX_LABELS), MAX_LABELS) };
         suffixes(&self.name).skip(skipped).take(taken)
     }
+
+    /// The keys that an answer about this host must have a claim for, whatever it says.
+    pub fn required_keys(&self) -> Vec<Key> {
+        self.names().filter_map(|name| Key::new(DENY, name.as_bytes()).ok()).collect()
+    }
 }
 
 /// A host as URLs mean it already: lower-case, no punycode to check, and no number that a URL parser takes for an IP.

@@ -172,8 +172,21 @@ fn every_look_up_of_a_published_dataset_is_a_claim_and_a_lie_can_be_shown() {
     };
     let (truth, lie) = (said(&truth), said(&lie));
     assert_eq!(lie.found, None);
-    let proof = honest.prove(&lie.key).unwrap();
+    assert_eq!(honest.refute(&truth), None);
+    let proof = honest.refute(&lie).unwrap();
     assert_eq!(proof.verify(&root, count, &lie.key), Ok(Lookup::Found { leaf: truth.found.unwrap() }));
+}
+
+#[test]
+fn every_answer_has_the_claims_that_its_host_requires() {
+    let lists = Lists::new(Some(dataset().with_pin(Pin { id: DatasetId(1), version: 1 })), None);
+    for host in ["evil.example", "a.b.nobody.example", "metamask.io", "10.9.8.7", "metapqsk.example"] {
+        let reply = answer(&PhishingSite, &lists, &request("", &format!("url={host}"), Seconds(0)).unwrap()).unwrap();
+        for key in Host::parse(host).unwrap().required_keys() {
+            assert!(reply.claims.as_slice().iter().any(|claim| claim.key == key), "{host}: {key}");
+        }
+    }
+    assert_eq!(Host::parse("10.9.8.7").unwrap().required_keys().len(), 1);
 }
 
 #[test]
