@@ -3,12 +3,14 @@
 mod actions;
 mod bytes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use surety_ledger::audit::audit;
 use surety_ledger::bank::{ACCOUNTS, TOTALS};
 use surety_ledger::testing::{NETWORK, Scenario, account};
-use surety_ledger::{AnyAction, ApplyError, BlockRun, Transaction};
+use surety_ledger::{
+    AnyAction, ApplyError, BlockRun, Key, MemoryRows, Row, Rows, Transaction, VerifiedTransaction, prefetch,
+};
 use surety_primitives::Seconds;
 
 /// Actions in a chain; then another one begins, so that an audit stays cheap.
@@ -58,6 +60,18 @@ impl Tally {
     }
 }
 
+/// A state of which only some rows were read so far.
+struct Piecemeal<'a> {
+    all: &'a MemoryRows,
+    known: BTreeSet<Key>,
+}
+
+impl Rows for Piecemeal<'_> {
+    fn row(&self, key: &Key) -> Row<'_> {
+        if self.known.contains(key) { self.all.row(key) } else { Row::Unknown }
+    }
+}
+
 /// A chain with its accounts' next nonces inside the current block.
 struct World {
     chain: Scenario,
@@ -76,6 +90,22 @@ impl World {
         self.nonces.get(name).copied().unwrap_or_else(committed)
     }
 
+    /// Runs the action again where rows come only when they are asked for, as in a node: the outcome is the same.
+    fn assert_same_piecemeal(&self, before: BlockRun, transaction: &VerifiedTransaction, after: &BlockRun) {
+        let mut rows = Piecemeal { all: self.chain.rows(), known: prefetch(transaction).into_iter().collect() };
+        for _ in 0..100 {
+            let mut run = before.clone();
+            match run.apply(&rows, transaction) {
+                Err(ApplyError::Missing(keys)) => rows.known.extend(keys),
+                Ok(()) => {
+                    return assert_eq!(run.finish(), after.clone().finish(), "the order of reading decides nothing");
+                }
+                Err(ApplyError::Rejected(error)) => panic!("{error}"),
+            }
+        }
+        panic!("an action asks for a bounded number of rows, in few steps");
+    }
+
     /// Runs one action in the open block. Says whether it failed; nothing if it never got into the block.
     fn run(&mut self, run: &mut BlockRun, name: &'static str, action: AnyAction) -> Option<bool> {
         let (nonce, fee) = (self.nonce(name), action.fee(self.chain.params()));
@@ -91,6 +121,9 @@ impl World {
             }
             Err(ApplyError::Missing(keys)) => panic!("a state in memory is complete: {keys:?}"),
         };
+        if nonce % 16 == 0 {
+            self.assert_same_piecemeal(before.clone(), &verified, run);
+        }
         let failed = run.receipts().last().is_some_and(|receipt| receipt.failure.is_some());
         if failed {
             self.assert_only_fee(name, before, run.clone());
