@@ -148,12 +148,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`Error::Access`] when the key is not the package's, [`Error::BadUrl`], [`Error::File`].
-    pub fn new(
-        package: Package,
-        key: SecretKey,
-        reader: Option<LightReader>,
-        options: Options,
-    ) -> Result<Self, Error> {
+    pub fn new(package: Package, key: SecretKey, reader: Option<LightReader>, options: Options) -> Result<Self, Error> {
         Self::with_chain(package, key, Vec::new(), None, reader, options)
     }
 

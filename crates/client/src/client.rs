@@ -113,7 +113,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::NotFinal`] when that takes longer than `limit`; else as [`Self::submit`].
-    pub async fn submit_and_wait(&self, signed: &SignedTransaction, limit: Duration) -> Result<TransactionReport, Error> {
+    pub async fn submit_and_wait(
+        &self,
+        signed: &SignedTransaction,
+        limit: Duration,
+    ) -> Result<TransactionReport, Error> {
         let end = Instant::now() + limit;
         let wait = limit.min(LONG_POLL);
         let path = format!("v1/transactions?wait={}", wait.as_secs().max(1));
@@ -468,11 +472,8 @@ mod tests {
     #[test]
     fn a_query_names_only_what_is_asked_for() {
         assert_eq!(query_string(&ServiceQuery::default()), "");
-        let query = ServiceQuery {
-            text: Some("phishing & drainers".to_owned()),
-            limit: Some(5),
-            ..ServiceQuery::default()
-        };
+        let query =
+            ServiceQuery { text: Some("phishing & drainers".to_owned()), limit: Some(5), ..ServiceQuery::default() };
         assert_eq!(query_string(&query), "?limit=5&text=phishing+%26+drainers");
     }
 

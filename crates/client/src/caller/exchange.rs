@@ -117,12 +117,7 @@ fn prepare<'a>(inner: &Inner, request: &'a Request) -> Result<Prepared<'a>, Erro
 }
 
 /// One try: a call of this lane, sent and judged.
-async fn exchange(
-    inner: &Inner,
-    lane: &mut Taken<'_>,
-    prepared: &Prepared<'_>,
-    sign: bool,
-) -> Result<Outcome, Error> {
+async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, sign: bool) -> Result<Outcome, Error> {
     let slot = &mut *lane.slot;
     let (call, mut pending) = next_call(inner, slot, &prepared.hash, sign)?;
     let opening = call.head().flags.has(Flags::OPEN);
@@ -277,7 +272,9 @@ fn check_basis(inner: &Inner, answer: &Answer, claims: &Claims) -> Result<(), Er
     }
     let beyond = claims.as_slice().iter().find(|claim| answer.basis.dataset(claim.dataset, claim.version).is_none());
     match beyond {
-        Some(claim) => Err(Error::BadReply(format!("it claims something of dataset {}, which it does not cite", claim.dataset))),
+        Some(claim) => {
+            Err(Error::BadReply(format!("it claims something of dataset {}, which it does not cite", claim.dataset)))
+        }
         None => Ok(()),
     }
 }
@@ -296,7 +293,7 @@ fn write_down(
         None => Entry::Tagged { lane: slot.lane, seq, cum, status },
         Some(signed) => {
             let answer = LoggedAnswer { signed: signed.clone(), body: *body, claims: claims.clone() };
-            Entry::Answered { cum, answer }
+            Entry::Answered { cum, answer: Box::new(answer) }
         }
     };
     // What is not in the log must never be acknowledged: without a log this caller is at its end.

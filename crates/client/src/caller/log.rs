@@ -56,7 +56,7 @@ pub enum Entry {
         /// Calls of its lane acknowledged from here on.
         cum: u64,
         /// The Answer with what opens it.
-        answer: LoggedAnswer,
+        answer: Box<LoggedAnswer>,
     },
 }
 
@@ -161,7 +161,7 @@ impl Log {
         let mut file = File::open(path).map_err(|source| file_error(path, source))?;
         read_entries(path, &mut file, |entry| {
             if let Entry::Answered { answer, .. } = entry {
-                answers.push(answer);
+                answers.push(*answer);
             }
         })?;
         Ok(answers)
@@ -223,7 +223,11 @@ fn read_entries(path: &Path, file: &mut File, mut each: impl FnMut(Entry)) -> Re
         let next = whole.saturating_add((FRAME as u64).saturating_add(size as u64));
         if next > length {
             // The file ends inside this entry: it was being written when the process ended.
-            return if size <= MAX_ENTRY { Ok(whole) } else { Err(malformed(path, format!("damaged at byte {whole}"))) };
+            return if size <= MAX_ENTRY {
+                Ok(whole)
+            } else {
+                Err(malformed(path, format!("damaged at byte {whole}")))
+            };
         }
         let mut bytes = vec![0; size];
         reader.read_exact(&mut bytes).map_err(|source| file_error(path, source))?;

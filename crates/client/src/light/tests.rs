@@ -26,7 +26,9 @@ type Store =
 const NOW_MS: u64 = 1_700_000_000_000;
 const DATASET: (DatasetId, u64) = (DatasetId(3), 7);
 
-fn config() -> VariableConfig<EightCap, ((), (RangeCfg<usize>, ())), Sequential> {
+type EntryCfg = ((), (RangeCfg<usize>, ()));
+
+fn config() -> VariableConfig<EightCap, EntryCfg, Sequential> {
     let page_cache = CacheRef::new(NZU16!(1_024), NZUsize!(16));
     VariableConfig {
         merkle_config: MerkleConfig {
@@ -215,7 +217,7 @@ fn no_proof_speaks_for_another_key_value_root_or_kind() {
     assert_eq!(check(&light, &included, 8), Err(Error::OtherRow));
     let swapped = ProvenRow { key: excluded.key, ..included.clone() };
     assert_eq!(check(&light, &swapped, 8), Err(Error::BadProof));
-    let hidden = ProvenRow { kind: ProofKind::Exclusion, value: None, ..excluded.clone() };
+    let hidden = ProvenRow { kind: ProofKind::Exclusion, value: None, ..excluded };
     let hidden = ProvenRow { key: included.key, ..hidden };
     assert_eq!(check(&light, &hidden, 7), Err(Error::BadProof));
     let contradicting = ProvenRow { kind: ProofKind::Exclusion, ..included.clone() };

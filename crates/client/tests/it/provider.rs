@@ -98,8 +98,7 @@ fn package(endpoint: &str) -> Package {
 async fn start(fault: Fault) -> (SocketAddr, Shared) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let provider =
-        Provider { key: provider_key(), grant: package("").grant, fault, lanes: BTreeMap::new(), served: 0 };
+    let provider = Provider { key: provider_key(), grant: package("").grant, fault, lanes: BTreeMap::new(), served: 0 };
     let shared = Arc::new(Mutex::new(provider));
     let router = Router::new()
         .route("/.well-known/surety/settle", axum::routing::post(settle))
@@ -140,6 +139,7 @@ async fn serve(State(shared): State<Shared>, request: HttpRequest) -> Response<B
 
 impl Provider {
     /// Steps 6 to 12 of the sheet's part D3, as far as they concern the caller.
+    #[allow(clippy::result_large_err, reason = "a test's refusal is a response")]
     fn admit(&mut self, call: &Call, hash: &Hash32) -> Result<(), Response<Body>> {
         let authority = verify_chain(&self.grant, &[]).unwrap();
         let head = *call.head();
@@ -210,7 +210,8 @@ impl Provider {
             None => Reply::Answer(Box::new(answer.sign(&key))),
         };
         let sent = if fault == Fault::OtherBody { Bytes::from_static(b"lies") } else { Bytes::copy_from_slice(body) };
-        let status = if fault == Fault::StatusLie { StatusCode::NOT_FOUND } else { StatusCode::from_u16(status).unwrap() };
+        let status =
+            if fault == Fault::StatusLie { StatusCode::NOT_FOUND } else { StatusCode::from_u16(status).unwrap() };
         let mut response = Response::builder().status(status);
         if fault != Fault::NoAnswer {
             response = response.header(ANSWER_HEADER, reply.to_header());
