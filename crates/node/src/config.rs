@@ -36,7 +36,8 @@ pub struct NodeConfig {
     /// Whether this is a network on one machine: private addresses are allowed and handshakes hardly limited.
     #[serde(default)]
     pub local: bool,
-    /// Whether an empty folder starts from a recent state of the peers instead of from block 1.
+    /// Whether an empty folder starts from a recent state of the peers instead of from block 1. Not for the seats of a
+    /// network that starts: each would wait for the others.
     #[serde(default)]
     pub state_sync: bool,
     /// Every other node: all seats, and those that follow.
@@ -54,6 +55,12 @@ pub struct NodeConfig {
     /// Memory and threads.
     #[serde(default)]
     pub resources: Resources,
+    /// Bounds of the HTTP API.
+    #[serde(default)]
+    pub limits: crate::api::Limits,
+    /// Whether anyone may ask the API for an audit, which reads the whole state.
+    #[serde(default)]
+    pub audit: bool,
 }
 
 /// Another node.

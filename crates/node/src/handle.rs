@@ -194,6 +194,23 @@ impl NodeHandle {
         self.core.with_mempool(|pool| pool.stats())
     }
 
+    /// The nonce after what waits in the pool, for an account whose next one in a block is `next`.
+    #[must_use]
+    pub fn next_nonce(&self, account: &surety_primitives::Address, next: u64) -> u64 {
+        self.core.with_mempool(|pool| pool.next_nonce(account, next))
+    }
+
+    /// The whole state at the tip, with its header. It takes time and memory in proportion to the state.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn export(&self) -> Result<(surety_ledger::MemoryRows, Header), QueryError> {
+        let reader = self.core.reader().ok_or(QueryError::NotReady)?;
+        let (rows, root) = reader.export().await?;
+        let header = self.core.header_of_root(&root).ok_or(QueryError::NotReady)?;
+        Ok((surety_ledger::MemoryRows(rows.into_iter().collect()), header))
+    }
+
     /// Whether this transaction waits in the pool.
     #[must_use]
     pub fn is_waiting(&self, hash: &Hash32) -> bool {

@@ -4,6 +4,7 @@
 //! its disk at odds with the network stops; nothing a peer sends is believed before it is checked.
 //! Only this crate names the concrete types of the consensus engine.
 
+pub mod api;
 pub mod block;
 pub mod chain;
 pub mod config;
@@ -17,12 +18,15 @@ pub mod receipts;
 #[cfg(not(test))]
 pub mod run;
 pub mod scheme;
+#[cfg(not(test))]
+pub mod serve;
 pub mod storage;
 
 mod application;
 mod core;
 mod execution;
 mod gossip;
+pub mod index;
 mod metrics;
 mod preflight;
 mod sync;

@@ -17,7 +17,7 @@ const HEIGHTS: TableDefinition<'_, [u8; 32], u64> = TableDefinition::new("height
 /// Most bytes of one block's receipts that are read back.
 const MAX_BYTES: usize = 256 << 20;
 
-/// The file is broken or the disk failed. The node runs on without; the API says that it cannot answer.
+/// The file is broken or the disk failed. The node stops; a broken file may be deleted before the next start.
 #[derive(Debug, thiserror::Error)]
 #[error("receipts: {0}")]
 pub struct ReceiptError(String);

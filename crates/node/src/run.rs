@@ -4,19 +4,21 @@
 
 use std::future::Future;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use commonware_cryptography::ChaCha20Poly1305;
 use commonware_cryptography::Signer as _;
+use commonware_macros::select;
 use commonware_p2p::authenticated::lookup;
 use commonware_p2p::{Address, AddressableManager as _, AddressableTrackedPeers};
-use commonware_runtime::{Quota, Runner as _, Spawner as _, Supervisor as _, tokio as tokio_runtime};
+use commonware_runtime::{Quota, Runner as _, Spawner, Supervisor as _, tokio as tokio_runtime};
 use commonware_stream::cups::{self, Cups};
 use commonware_stream::sake::{self, Sake};
 use commonware_utils::ordered::Map;
 use commonware_utils::{NZU32, NZUsize};
-use futures::future::{Either, select};
+use futures::future::{self, Either};
 use surety_ledger::Genesis;
 use surety_primitives::header::Committee;
 use surety_primitives::ids::Epoch;
@@ -102,11 +104,12 @@ where
     tokio_runtime::Runner::new(runtime).start(|context| async move {
         let (archive, waiting) = mpsc::channel(RECEIPT_QUEUE);
         let store = receipts.clone();
-        let writer = context.child("receipts").dedicated().spawn(move |_| write_receipts(store, waiting));
+        let writer =
+            context.child("receipts").dedicated().spawn(move |context| write_receipts(context, store, waiting));
         let mut shutdown = Box::pin(shutdown);
         // Starting may take long: a state sync waits for peers.
-        let starting = Box::pin(connect(context.child("node"), &config, genesis, &keys, scheme, archive));
-        let engine = match select(&mut shutdown, starting).await {
+        let starting = connect(context.child("node"), &config, genesis, &keys, scheme, archive);
+        let engine = match future::select(&mut shutdown, starting).await {
             Either::Left(_) => return stop(context).await,
             Either::Right((engine, _)) => engine,
         };
@@ -114,7 +117,7 @@ where
         let served = context.child("serve").spawn(move |_| serve(running));
         let mut parts = engine.actors;
         parts.extend([writer, served]);
-        match select(shutdown, futures::future::select_all(parts)).await {
+        match future::select(shutdown, future::select_all(parts)).await {
             Either::Left(_) => stop(context).await,
             Either::Right(((result, index, _), _)) => Err(NodeError::Broken(format!("part {index}: {result:?}"))),
         }
@@ -154,18 +157,40 @@ fn standing(config: &NodeConfig, genesis: &Genesis, keys: &NodeKeys) -> Result<S
     }
 }
 
-async fn write_receipts(store: ReceiptStore, mut waiting: mpsc::Receiver<Arc<FinalizedBlock>>) {
-    let mut blocks = Vec::new();
-    while waiting.recv_many(&mut blocks, RECEIPT_QUEUE).await > 0 {
+/// Writes receipts until the node stops, and then what still waits. A disk that fails ends the node, as any part does.
+async fn write_receipts<E: Spawner>(context: E, store: ReceiptStore, mut waiting: mpsc::Receiver<Arc<FinalizedBlock>>) {
+    let mut stopped = context.stopped();
+    let mut stopping = false;
+    while !stopping {
+        let mut blocks = Vec::new();
+        select! {
+            count = waiting.recv_many(&mut blocks, RECEIPT_QUEUE) => stopping = count == 0,
+            _ = &mut stopped => stopping = true,
+        }
+        while let Ok(block) = waiting.try_recv() {
+            blocks.push(block);
+        }
         if let Err(error) = store.write(&blocks) {
             tracing::error!(%error, "receipts were not written");
             return;
         }
-        blocks.clear();
     }
 }
 
-async fn connect(
+/// Joins the network and starts the engine. The future is boxed here, in a function without type parameters, so that
+/// the engine is compiled into this crate once and not into every binary that runs a node.
+fn connect<'a>(
+    context: tokio_runtime::Context,
+    config: &'a NodeConfig,
+    genesis: Genesis,
+    keys: &'a NodeKeys,
+    scheme: Scheme,
+    archive: mpsc::Sender<Arc<FinalizedBlock>>,
+) -> Pin<Box<dyn Future<Output = Engine> + 'a>> {
+    Box::pin(join(context, config, genesis, keys, scheme, archive))
+}
+
+async fn join(
     context: tokio_runtime::Context,
     config: &NodeConfig,
     genesis: Genesis,

@@ -20,6 +20,7 @@ use commonware_storage::qmdb::current::ordered::variable;
 use commonware_storage::translator::EightCap;
 use commonware_storage::{Context as StorageContext, mmr};
 use commonware_utils::{NZU64, NZUsize};
+use futures::TryStreamExt as _;
 use surety_ledger::Key;
 use surety_primitives::Hash32;
 
@@ -112,12 +113,16 @@ pub struct ProvenRow {
 #[error("the store cannot be read: {0}")]
 pub struct ReadError(pub(crate) String);
 
+type Failed = commonware_storage::qmdb::Error<Family>;
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ReadError>> + Send + 'a>>;
 
 /// Reads of the state at the tip, without the runtime's type.
 pub(crate) trait StateReader: Send + Sync {
     /// Rows without proofs, in one pass, and the root that they belong to.
     fn rows<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, (Vec<Option<Vec<u8>>>, Hash32)>;
+
+    /// Every row in order of key, and the root that they belong to.
+    fn export(&self) -> Answer<'_, (Vec<(Key, Vec<u8>)>, Hash32)>;
 
     /// One row with its proof.
     fn prove<'a>(&'a self, key: &'a Key) -> Answer<'a, ProvenRow>;
@@ -134,9 +139,18 @@ impl<E: Spawner + StorageContext> StateReader for Databases<E> {
         })
     }
 
+    fn export(&self) -> Answer<'_, (Vec<(Key, Vec<u8>)>, Hash32)> {
+        Box::pin(async move {
+            let database = self.read().await;
+            let rows = database.stream_range(..).map_ok(|(key, value)| (Hash32(key.0), value)).try_collect().await;
+            let rows: Vec<_> = rows.map_err(|error: Failed| ReadError(error.to_string()))?;
+            Ok((rows, Hash32(database.root().0)))
+        })
+    }
+
     fn prove<'a>(&'a self, key: &'a Key) -> Answer<'a, ProvenRow> {
         Box::pin(async move {
-            let failed = |error: commonware_storage::qmdb::Error<Family>| ReadError(error.to_string());
+            let failed = |error: Failed| ReadError(error.to_string());
             let key = sha256::Digest(key.0);
             let database = self.read().await;
             let value = database.get(&key).await.map_err(failed)?;

@@ -4,13 +4,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use surety_ledger::{Genesis, Key, Receipt, SignedTransaction};
+use surety_ledger::{Genesis, Key, MemoryRows, Receipt, SignedTransaction};
 use surety_primitives::header::{FinalHeader, Header};
 use surety_primitives::{Address, Hash32, Height};
 use tokio::sync::broadcast;
 
 /// An answer that takes its time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A whole state and its header.
+pub type Export<'a> = Answer<'a, Result<(MemoryRows, Header), ReadFailure>>;
 
 /// A row with its proof and the final header that the proof is against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +149,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// A row with its proof.
     fn row<'a>(&'a self, key: &'a Key) -> Answer<'a, Result<RowAnswer, ReadFailure>>;
+
+    /// The whole state at the tip with its header, where the operator allows to ask for that; it takes time and memory
+    /// in proportion to the state.
+    fn export(&self) -> Option<Export<'_>> {
+        None
+    }
 
     /// Final blocks from now on. A slow listener misses some, and after a crash a block may come again. `rows` shows a
     /// block before it is announced; `block` and `receipt` may show its receipts a moment later, when they are on disk.

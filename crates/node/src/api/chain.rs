@@ -10,7 +10,7 @@ use surety_ledger::fees::FEES;
 use surety_ledger::operators::OPERATORS;
 use surety_ledger::params::{PARAMS, Params};
 use surety_ledger::{SignedTransaction, bank};
-use surety_primitives::api::{BlockView, CommitteeView, Page, StatusView};
+use surety_primitives::api::{AuditView, BlockView, CommitteeView, Page, StatusView};
 use surety_primitives::header::Header;
 use surety_primitives::{Address, Epoch, Hash32, Height, NetworkId, OperatorId};
 
@@ -161,6 +161,30 @@ pub(crate) async fn supply(State(api): State<Shared>, Asked(Nothing {}): Asked<N
             "in_accounts": supply.saturating_sub(totals.in_pools()),
         }),
     )))
+}
+
+/// Adds the whole state up. What is wrong is an answer, not a failure of the request.
+pub(crate) async fn audit(State(api): State<Shared>, Asked(Nothing {}): Asked<Nothing>) -> Result<Reply<AuditView>> {
+    let export = api.backend.export();
+    let export = export.ok_or_else(|| Problem::new(Kind::NotOffered, "audits are not switched on at this node"))?;
+    let _one = api.auditing.try_acquire().map_err(|_| Problem::new(Kind::Busy, "an audit is under way"))?;
+    let (rows, header) = export.await?;
+    let count = rows.0.len() as u64;
+    let audited = tokio::task::spawn_blocking(move || surety_ledger::audit::audit(&rows)).await;
+    let audited = audited.map_err(|_| Problem::new(Kind::NotReady, "the node is stopping"))?;
+    let (sums, failure) = match audited {
+        Ok(sums) => (Some(sums), None),
+        Err(failure) => (None, Some(failure.to_string())),
+    };
+    Ok(Reply(AuditView {
+        height: header.height,
+        state_root: header.state_root,
+        rows: count,
+        in_accounts: sums.map(|sums| sums.in_accounts).unwrap_or_default(),
+        in_pools: sums.map(|sums| sums.in_pools).unwrap_or_default(),
+        supply: sums.map(|sums| sums.supply).unwrap_or_default(),
+        failure,
+    }))
 }
 
 pub(crate) async fn status(State(api): State<Shared>, Asked(Nothing {}): Asked<Nothing>) -> Reply<Value> {

@@ -31,7 +31,9 @@ use axum::Router;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
-pub use backend::{Answer, Backend, FinalBlock, Health, PlacedReceipt, ReadFailure, ReadRows, Refusal, RowAnswer};
+pub use backend::{
+    Answer, Backend, Export, FinalBlock, Health, PlacedReceipt, ReadFailure, ReadRows, Refusal, RowAnswer,
+};
 pub use openapi::document;
 pub use serve::serve;
 
@@ -98,6 +100,8 @@ pub struct Api {
     meters: Meters,
     buckets: Buckets,
     streams: Arc<Semaphore>,
+    /// One at a time: it reads the whole state.
+    auditing: Semaphore,
     stop: watch::Receiver<bool>,
 }
 
@@ -114,6 +118,7 @@ impl Api {
             meters: Meters::default(),
             buckets: Buckets::new(limits.rate, limits.burst),
             streams: Arc::new(Semaphore::new(limits.streams)),
+            auditing: Semaphore::new(1),
             limits,
             stop,
         })

@@ -68,6 +68,9 @@ fn statuses(route: &Route) -> Vec<&'static str> {
     if route.parameters.iter().any(|parameter| parameter.place == "path") {
         statuses.push("404");
     }
+    if route.answer == "Audit" {
+        statuses.push("404");
+    }
     if route.body.is_some() {
         statuses.extend(["408", "409", "413", "415", "422"]);
     }

@@ -87,6 +87,10 @@ kinds! {
     9016 => Internal, "internal", 500, "The node failed";
     /// The block is older than what this node keeps.
     9017 => Pruned, "pruned", 404, "This node no longer keeps it";
+    /// The operator has not switched it on.
+    9018 => NotOffered, "not-offered", 404, "This node does not offer it";
+    /// One at a time.
+    9019 => Busy, "busy", 429, "Another such request is under way";
 }
 
 /// One failure.
@@ -113,8 +117,11 @@ impl Problem {
             name: kind.name().to_owned(),
             title: kind.title().to_owned(),
             detail: detail.into(),
-            retry_after: matches!(kind, Kind::RateLimited | Kind::PoolFull | Kind::TooManyStreams | Kind::NotReady)
-                .then_some(1),
+            retry_after: matches!(
+                kind,
+                Kind::RateLimited | Kind::PoolFull | Kind::TooManyStreams | Kind::Busy | Kind::NotReady
+            )
+            .then_some(1),
         }
     }
 

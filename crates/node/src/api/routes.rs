@@ -198,6 +198,8 @@ fn chain() -> Vec<Route> {
 
 fn node() -> Vec<Route> {
     vec![
+        Route::get("/v1/audit", "Audit", chain::audit)
+            .says("Adds the whole state up: is value conserved, is all covered? Only where the operator allows it."),
         Route::get("/v1/status", "Status", chain::status).says("How the node is."),
         Route::get("/health", "Health", chain::health).says("200 when the node has a state and serves, else 503."),
         Route::get("/metrics", "text/plain", chain::metrics).says("Counters in Prometheus' text form."),

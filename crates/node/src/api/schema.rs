@@ -145,6 +145,18 @@ const OBJECTS: &[Object] = &[
             "height Number",
         ],
     ),
+    (
+        "Audit",
+        &[
+            "height Number",
+            "state_root Hash32",
+            "rows Number",
+            "in_accounts Amount",
+            "in_pools Amount",
+            "supply Amount",
+            "failure? String",
+        ],
+    ),
     ("Member", &["name String", "type String"]),
     ("Action", &["tag Small", "name String", "members Member[]", "types Any"]),
     ("Actions", &["items Action[]"]),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use commonware_codec::{Copying, DecodeExt as _};
@@ -130,6 +131,7 @@ pub(crate) struct Cluster {
     lives: u64,
     seen: Seen,
     running: Vec<Option<(NodeHandle, Handle<()>)>>,
+    broken: Vec<Arc<AtomicBool>>,
     nonces: BTreeMap<usize, u64>,
 }
 
@@ -157,6 +159,7 @@ impl Cluster {
             lives: 0,
             seen: seen.clone(),
             running: (0..NODES).map(|_| None).collect(),
+            broken: (0..NODES).map(|_| Arc::default()).collect(),
             nonces: BTreeMap::new(),
         };
         for (from, to) in pairs() {
@@ -205,18 +208,24 @@ impl Cluster {
         let context = self.context.child("node").with_attribute("life", self.lives);
         let (tell, told) = futures::channel::oneshot::channel();
         let seen = self.seen.clone();
+        let broken = Arc::<AtomicBool>::default();
+        self.broken[node] = Arc::clone(&broken);
         let life = context.spawn(move |context| async move {
             let engine = engine::start(context.child("engine"), config, manager, control, channels, None).await;
             let mut blocks = engine.handle.subscribe();
             let _ = tell.send(engine.handle);
-            let parts = futures::future::select_all(engine.actors);
+            // What ends the process of a real node.
+            let parts = async move {
+                futures::future::select_all(engine.actors).await;
+                broken.store(true, Ordering::Relaxed);
+            };
             let watch = async move {
                 while let Ok(finalized) = blocks.recv().await {
                     let header = finalized.block.header();
                     seen.note(header.height.0, finalized.block.hash(), header.state_root, node);
                 }
             };
-            let _ = futures::future::join(parts, watch).await;
+            futures::future::join(parts, watch).await;
         });
         select! {
             handle = told => {
@@ -246,6 +255,11 @@ impl Cluster {
 
     pub(crate) fn handle(&self, node: usize) -> &NodeHandle {
         &self.running[node].as_ref().unwrap().0
+    }
+
+    /// Whether a part of the node has ended: a real one would be gone, and its supervisor would start it again.
+    pub(crate) fn is_broken(&self, node: usize) -> bool {
+        self.running[node].is_none() || self.broken[node].load(Ordering::Relaxed)
     }
 
     pub(crate) fn height(&self, node: usize) -> u64 {

@@ -48,6 +48,7 @@ fn samples(site: &Site) -> Vec<(&'static str, String)> {
         ("/v1/finalized", "/v1/finalized".to_owned()),
         ("/v1/rows/{key}", format!("/v1/rows/{row}")),
         ("/v1/rows/{key}", format!("/v1/rows/0x{}", "11".repeat(32))),
+        ("/v1/audit", "/v1/audit".to_owned()),
         ("/v1/status", "/v1/status".to_owned()),
         ("/health", "/health".to_owned()),
         ("/openapi.json", "/openapi.json".to_owned()),
@@ -225,4 +226,20 @@ async fn a_swept_sale_leaves_its_number_free() {
     let numbers: Vec<u64> = body["items"].as_array().unwrap().iter().map(|item| item["n"].as_u64().unwrap()).collect();
     assert_eq!((numbers, &body["cursor"]), (vec![0, 2], &json!(3)));
     assert_eq!(body["items"][1]["purchase"], json!(PurchaseId([3; 16])));
+}
+
+#[tokio::test]
+async fn an_audit_adds_the_state_up_says_what_is_wrong_and_may_be_switched_off() {
+    let plain = site(true);
+    let (status, audit) = get(&plain, "/v1/audit").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(audit["in_accounts"], json!(surety_primitives::Amount::call(2_000)));
+    assert_eq!(audit.get("failure"), None);
+    // The stake of the market's provider came from nowhere.
+    let (status, audit) = get(&market().await, "/v1/audit").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(audit["failure"].is_string(), "{audit}");
+    plain.chain.offer_audits(false);
+    let (status, body) = get(&plain, "/v1/audit").await;
+    assert_eq!((status, &body["code"]), (StatusCode::NOT_FOUND, &json!(9018)));
 }

@@ -27,7 +27,7 @@ use tokio::sync::{broadcast, watch};
 use tower::ServiceExt as _;
 
 use crate::api::{
-    Answer, Api, Backend, FinalBlock, Health, Limits, PlacedReceipt, ReadFailure, ReadRows, Refusal, RowAnswer,
+    Answer, Api, Backend, Export, FinalBlock, Health, Limits, PlacedReceipt, ReadFailure, ReadRows, Refusal, RowAnswer,
 };
 
 pub(super) const START_MS: u64 = 1_700_000_000_000;
@@ -48,6 +48,7 @@ struct Inner {
     /// Blocks below are no longer kept.
     kept_from: u64,
     refuses_proofs: u32,
+    offers_audits: bool,
     /// Receipts of this many newest blocks are not on disk yet.
     unwritten: usize,
 }
@@ -74,6 +75,7 @@ impl Chain {
             ready: true,
             kept_from: 0,
             refuses_proofs: 0,
+            offers_audits: true,
             unwritten: 0,
         };
         let chain = Self { genesis, eager, inner: Mutex::new(inner), sender: broadcast::channel(64).0 };
@@ -164,6 +166,10 @@ impl Chain {
 
     pub(super) fn prune_below(&self, height: u64) {
         self.inner.lock().unwrap().kept_from = height;
+    }
+
+    pub(super) fn offer_audits(&self, offered: bool) {
+        self.inner.lock().unwrap().offers_audits = offered;
     }
 
     /// Receipts of the newest so many blocks are not on disk yet.
@@ -320,6 +326,16 @@ impl Backend for Chain {
             }
             let value = inner.rows.0.get(key).cloned();
             Ok(RowAnswer { value, proof: vec![1, 2, 3], header: final_header(&header) })
+        })
+    }
+
+    fn export(&self) -> Option<Export<'_>> {
+        let offered = self.inner.lock().unwrap().offers_audits;
+        offered.then(|| -> Export<'_> {
+            Box::pin(async move {
+                let header = self.tip().ok_or(ReadFailure::NotReady)?;
+                Ok((self.inner.lock().unwrap().rows.clone(), header))
+            })
         })
     }
 

@@ -17,7 +17,7 @@ const QUICK: Limits = Limits {
     exempt_loopback: true,
     connections: 2,
     streams: 4,
-    request_ms: 300,
+    request_ms: 1_000,
     wait_seconds: 60,
 };
 
@@ -80,7 +80,7 @@ async fn slow_headers_are_cut_and_a_slow_body_is_told_so() {
     let answer = rest(send(address, head).await).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("urn:surety:problem:too-slow"), "{answer}");
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(site.chain.state(), state);
 }
 
@@ -109,7 +109,7 @@ async fn the_end_is_graceful_for_those_who_wait() {
     let answer = rest(poll).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"cursor\":0"), "{answer}");
     assert!(rest(stream).await.contains("text/event-stream"));
-    tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    tokio::time::timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(TcpStream::connect(address).await.is_err());
 }
