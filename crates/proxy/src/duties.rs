@@ -238,7 +238,8 @@ async fn entry(state: &State, id: PurchaseId, lane: Lane, count: u64) -> Result<
     let count = count.min(logged.len() as u64);
     let last = &logged[logged.len() - usize::try_from(count).unwrap_or(logged.len())..];
     let leaves: Vec<&[u8]> = last.iter().map(|(_, answer)| answer.as_slice()).collect();
-    Ok((count > 0).then(|| ShowLane { lane, count, root: shown_root(&leaves), opening }))
+    let from_cum = state.ledger.claimed(id, lane).await?;
+    Ok((count > 0).then(|| ShowLane { lane, from_cum, count, root: shown_root(&leaves), opening }))
 }
 
 /// Root over signed Answers in order of seq: leaf and node in two domains, an odd node moves up.
@@ -255,7 +256,14 @@ fn shown_root(answers: &[&[u8]]) -> Hash32 {
 }
 
 async fn sweep(state: &State, package: &Package) -> Result<(), Error> {
-    act(state, Duty::Sweep { purchase: package.id }).await?;
+    let mut lanes = Vec::new();
+    for stored in state.store.vouchers(package.id).await? {
+        let lane = stored.voucher.head().lane;
+        if state.ledger.claimed(package.id, lane).await? > 0 {
+            lanes.push(lane);
+        }
+    }
+    act(state, Duty::Sweep { purchase: package.id, lanes, shown: package.view().shown }).await?;
     forget(state, package.id).await
 }
 

@@ -1,5 +1,7 @@
 //! What the sidecar needs of the ledger: rows that are proven, a clock, and a way to act.
 
+mod client;
+
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -7,6 +9,7 @@ use surety_primitives::access::Grant;
 use surety_primitives::keys::PublicKey;
 use surety_primitives::{Amount, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 
+pub use self::client::ClientLedger;
 use crate::error::LedgerError;
 use crate::store::StoredVoucher;
 
@@ -64,6 +67,8 @@ pub struct ServiceView {
 pub struct ShowLane {
     /// The lane.
     pub lane: Lane,
+    /// Its claimed calls.
+    pub from_cum: u64,
     /// How many, from 1.
     pub count: u64,
     /// Root over them in order of seq.
@@ -98,6 +103,10 @@ pub enum Duty {
     Sweep {
         /// The purchase.
         purchase: PurchaseId,
+        /// Lanes that have a row.
+        lanes: Vec<Lane>,
+        /// Whether Answers were shown.
+        shown: bool,
     },
 }
 

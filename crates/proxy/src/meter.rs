@@ -143,7 +143,8 @@ impl Meter {
             return Ok(Admission::Again(reply));
         }
         if lane.counted() >= ask.bound.authority.max_calls {
-            return Err(ProblemKind::BudgetSpent);
+            let all = ask.bound.authority.max_calls >= self.quota;
+            return Err(if all { ProblemKind::QuotaExhausted } else { ProblemKind::BudgetSpent });
         }
         let stale = ask.voucher.is_none() && lane.is_stale(ask.now_ms, MAX_UNACKNOWLEDGED_MS);
         if stale {

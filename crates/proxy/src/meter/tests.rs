@@ -190,8 +190,7 @@ fn the_quota_ends_and_vouchers_above_it_are_refused() {
         assert!(is_admitted(&life.admit(0, seq, Some(seq - 1), 1)), "{seq}");
         life.served(0, seq, 1);
     }
-    // The sub-grant's calls end with the package's here, and are asked about first.
-    assert_eq!(refused(life.admit(0, QUOTA + 1, Some(QUOTA), 1)), ProblemKind::BudgetSpent);
+    assert_eq!(refused(life.admit(0, QUOTA + 1, Some(QUOTA), 1)), ProblemKind::QuotaExhausted);
     assert_eq!(refused(life.admit(1, 1, Some(0), 1)), ProblemKind::QuotaExhausted);
     assert_eq!(refused(life.admit(1, 1, Some(1), 1)), ProblemKind::CumAhead);
 }

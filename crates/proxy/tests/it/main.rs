@@ -1,0 +1,10 @@
+//! The sidecar over real HTTP: a consumer, a sidecar, an API behind it, and a ledger in memory.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod crash;
+mod happy;
+mod ledger;
+mod upstream;
+mod world;
