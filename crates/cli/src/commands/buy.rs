@@ -1,0 +1,183 @@
+//! `surety buy`: a package of calls.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use surety_client::types::TransactionReport;
+use surety_client::{Sender, wallet};
+use surety_ledger::market::{self, state::PURCHASES};
+use surety_ledger::{AnyAction, SignedTransaction};
+use surety_primitives::header::{FinalHeader, Finality, Header};
+use surety_primitives::typed_data::{Blob, Bytes16, Bytes32};
+use surety_primitives::{Amount, PurchaseId, Seconds, ServiceId};
+
+use crate::files::{GrantFile, ReceiptFile};
+use crate::output::Output;
+use crate::settings::{AccountArguments, FINAL, NetworkArguments, Session};
+
+/// Where the keys of purchases lie unless another folder is named.
+pub(crate) const CALL_KEYS: &str = ".surety/calls";
+
+/// Buys a package: the price goes into escrow, and a fresh call key is written to --calls.
+///
+/// What was bought is believed only with its proof. The same --reference buys at most once, so that a retry is safe.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  surety buy 1 --account dev:consumer --save grant.json\n  surety explain purchase 1        # when it is refused"
+)]
+pub(crate) struct Arguments {
+    /// The service's number.
+    service: u64,
+    /// The most to pay, in CALL [default: the price listed now].
+    #[arg(long)]
+    max_price: Option<Amount>,
+    /// Independent counters, so that so many callers need not wait for each other.
+    #[arg(long, default_value_t = 8)]
+    lanes: u16,
+    /// Seconds that the package shall last [default: the longest on offer].
+    #[arg(long)]
+    life: Option<u64>,
+    /// Your own name for this purchase, 32 hex digits [default: random].
+    #[arg(long)]
+    reference: Option<Bytes16>,
+    /// Folder of the purchases' call keys.
+    #[arg(long, default_value = CALL_KEYS)]
+    calls: PathBuf,
+    /// Write the grant (the purchase's row with its proof) to this file.
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Write the transaction with its block's proof to this file.
+    #[arg(long)]
+    save_receipt: Option<PathBuf>,
+    #[command(flatten)]
+    account: AccountArguments,
+    #[command(flatten)]
+    network: NetworkArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
+    let session = arguments.network.session()?;
+    let sender = arguments.account.sender(&session)?;
+    let reference = match arguments.reference {
+        Some(reference) => reference,
+        None => Bytes16(*wallet::random::<16>()?),
+    };
+    let purchase = PurchaseId::derive(session.network, sender.address(), reference.0);
+    // The key is on disk before anything is paid: a crash in between loses nothing.
+    let key = wallet::load_or_create_key(&arguments.calls.join(format!("{purchase}.key")))?;
+    let order = order(&arguments, &session, reference, Bytes32(key.public().0)).await?;
+    let (price, signed) = (order.max_fee, sender.sign(order).await?);
+    let report = sender.client().submit_and_wait(&signed, FINAL).await?;
+    refuse_failure(&report)?;
+
+    let record = session.light.purchase(purchase).await?.value.context("the ledger proves that nothing was bought")?;
+    save(&arguments, &session, purchase, &signed, &report).await?;
+    let value = json!({"purchase": purchase, "price": record.price, "calls": record.quota, "lanes": record.lanes,
+        "expires": record.expires, "transaction": report.hash, "height": report.height});
+    output.result(&value, || {
+        format!(
+            "bought {} calls for {} CALL (offered at most {price}): purchase {purchase}\nproven by its row; call with: \
+             surety call --purchase {purchase} URL",
+            record.quota, record.price
+        )
+    })
+}
+
+async fn order(
+    arguments: &Arguments,
+    session: &Session,
+    client_ref: Bytes16,
+    call_key: Bytes32,
+) -> Result<market::Purchase> {
+    let id = ServiceId(arguments.service);
+    let proven = session.light.service(id).await?;
+    let service = proven.value.with_context(|| format!("there is no service {id}: `surety services` lists them"))?;
+    let life = arguments.life.map_or(service.terms.life_most, Seconds);
+    let (least, most) = (service.terms.life_least, service.terms.life_most);
+    ensure!(least <= life && life <= most, "this package lasts {least} to {most} seconds, not {life}");
+    Ok(market::Purchase {
+        provider: service.provider,
+        service: id,
+        version: service.version,
+        max_fee: arguments.max_price.unwrap_or(service.terms.price),
+        client_ref,
+        call_key,
+        lanes: arguments.lanes,
+        // A little less than the longest, as the ledger clock moves before the purchase stands in a block.
+        expires: proven.header.clock.after(Seconds(life.0.saturating_sub(if life == most { 60 } else { 0 }))),
+    })
+}
+
+async fn save(
+    arguments: &Arguments,
+    session: &Session,
+    purchase: PurchaseId,
+    signed: &SignedTransaction,
+    report: &TransactionReport,
+) -> Result<()> {
+    if let Some(path) = &arguments.save {
+        let row = session.client.row(&PURCHASES.key(&purchase)).await?;
+        write_json(path, &GrantFile { purchase, row })?;
+    }
+    if let Some(path) = &arguments.save_receipt {
+        write_json(path, &receipt(session, signed, report).await?)?;
+    }
+    Ok(())
+}
+
+async fn receipt(session: &Session, signed: &SignedTransaction, report: &TransactionReport) -> Result<ReceiptFile> {
+    let height = report.height.context("the transaction is in no block yet")?;
+    let block: BlockDocument = session.client.get(&format!("v1/blocks/{height}")).await?;
+    let finality = block.finality.context("the block's certificate is not known yet: try again")?;
+    Ok(ReceiptFile {
+        transaction: Blob(surety_primitives::codec::encode(signed)),
+        transactions: block.signed.iter().map(surety_node::block::travel_hash).collect(),
+        block: FinalHeader { header: block.header, path: block.path.unwrap_or_default(), finality },
+    })
+}
+
+/// What of a block's document a receipt is made of.
+#[derive(serde::Deserialize)]
+struct BlockDocument {
+    header: Header,
+    path: Option<Vec<Header>>,
+    finality: Option<Finality>,
+    signed: Vec<SignedTransaction>,
+}
+
+pub(crate) fn write_json<T: serde::Serialize>(path: &std::path::Path, value: &T) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value)?;
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// An error if the ledger took the fee and refused the action.
+pub(crate) fn refuse_failure(report: &TransactionReport) -> Result<()> {
+    let failure = report.receipt.as_ref().and_then(|receipt| receipt.failure.as_ref());
+    match failure {
+        Some(failure) => anyhow::bail!("refused: {} ({} {})", failure.message, failure.code, failure.name),
+        None => Ok(()),
+    }
+}
+
+/// Sends an action and waits until it is final and done.
+pub(crate) async fn act_quietly(sender: &Sender, action: impl Into<AnyAction>) -> Result<()> {
+    let action = action.into();
+    let name = action.name();
+    let report = sender.send(action, FINAL).await.with_context(|| format!("{name} by {}", sender.address()))?;
+    refuse_failure(&report)
+}
+
+/// Sends an action, waits until it is final, and says so.
+pub(crate) async fn act(sender: &Sender, action: impl Into<AnyAction>, output: &Output) -> Result<()> {
+    let action = action.into();
+    let name = action.name();
+    let report = sender.send(action, FINAL).await?;
+    refuse_failure(&report)?;
+    output.result(&report, || {
+        let height = report.height.map_or_else(String::new, |height| format!(" in block {height}"));
+        let events = report.receipt.iter().flat_map(|receipt| &receipt.events);
+        let events: Vec<String> = events.map(|event| format!("\n  {event:?}")).collect();
+        format!("{name} is final{height}: {}{}", report.hash, events.concat())
+    })
+}

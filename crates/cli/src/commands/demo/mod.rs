@@ -1,0 +1,191 @@
+//! `surety demo`: the whole story on an embedded network, every step with real processes and real data.
+
+mod calls;
+mod checks;
+mod questions;
+mod stage;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use surety_primitives::Amount;
+
+use crate::gather::Sources;
+use crate::output::Output;
+use stage::Stage;
+
+/// Where the demo's network lies unless another folder is named.
+const FOLDER: &str = ".surety/demo";
+
+/// Tells the whole story on an embedded network, in under a minute, and checks every claim it makes.
+///
+/// Four operator processes; a provider that publishes real lists and sells two services behind a sidecar; a consumer that
+/// buys and calls; one operator killed with kill -9 and back; one planted wrong answer, proven, paid for, punished. Windows
+/// are shortened so that a refund can be seen. The exit code is not 0 if anything was not as it must be.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Paid calls to make.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    calls: u64,
+    /// Leave the network running at the end, and say where it answers.
+    #[arg(long)]
+    keep: bool,
+    /// Where the network lies; what is there is deleted.
+    #[arg(long, default_value = FOLDER)]
+    folder: PathBuf,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+/// What was seen. Every truth value is the outcome of a check, never a wish.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// Operator processes.
+    pub operators: usize,
+    /// Calls that came back with a valid reply.
+    pub calls_served: u64,
+    /// Calls that the consumer's key acknowledged and the sidecar wrote down.
+    pub calls_acknowledged: u64,
+    /// Calls that the ledger paid the provider for.
+    pub claimed: u64,
+    /// Whether the ledger accepted the evidence.
+    pub fault_proven: bool,
+    /// CALL that the consumer got as cover.
+    pub cover_paid: u64,
+    /// CALL taken from the provider as penalty.
+    pub slashed: Amount,
+    /// What came back to the consumer when the faulty purchase was settled.
+    pub refunded: Amount,
+    /// Whether accounts and pools of every operator hold what was minted less what was burned.
+    pub conserved: bool,
+    /// Whether every operator has the same state root at the same height.
+    pub state_roots_equal: bool,
+    /// Whether grant and answer hold when checked by a process without a network.
+    pub offline_verified: bool,
+    /// Whether the operator that was killed is back at the tip.
+    pub killed_and_rejoined: bool,
+    /// Calls whose answers were not what the published lists say; the planted one alone.
+    pub wrong_answers: u64,
+    /// Questions answered as unknown, because no list was there.
+    pub unknown_answers: u64,
+    /// Rows of the ledger at the end.
+    pub rows: u64,
+    /// Seconds from start to end.
+    pub elapsed_s: f64,
+    /// Where it answers, with --keep.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+}
+
+pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    let mut report = Report::default();
+    let mut stage = Stage::build(&arguments, output).await?;
+    let outcome = play(&mut stage, &mut report, output).await;
+    report.elapsed_s = (start.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+    if arguments.keep && outcome.is_ok() {
+        report.urls = stage.urls();
+    }
+    let shown = outcome.and_then(|()| output.result(&report, || table(&report)));
+    let judged = shown.and_then(|()| judge(&report, arguments.calls));
+    if arguments.keep && judged.is_ok() {
+        output.progress("the network keeps running: end it with Ctrl-C");
+        super::devnet::stopped().await;
+    }
+    stage.strike().await?;
+    judged
+}
+
+async fn play(stage: &mut Stage, report: &mut Report, output: &Output) -> Result<()> {
+    report.operators = stage.operators();
+    let sold = stage.sell(output).await?;
+    calls::make(stage, &sold, report, output).await?;
+    checks::rejoined(stage, report, output).await?;
+    checks::claimed(stage, &sold, report, output).await?;
+    checks::offline(stage, &sold, report, output).await?;
+    checks::fault(stage, &sold, report, output).await?;
+    checks::state(stage, report, output).await
+}
+
+/// Refuses a story that did not end as it must.
+fn judge(report: &Report, calls: u64) -> Result<()> {
+    let truths = [
+        ("every call was served", report.calls_served == calls),
+        ("every call was acknowledged", report.calls_acknowledged == calls),
+        ("every acknowledged call was claimed", report.claimed == calls),
+        ("the fault was proven", report.fault_proven),
+        ("the cover was paid", report.cover_paid > 0),
+        ("the provider was slashed", !report.slashed.is_zero()),
+        ("the consumer was refunded", !report.refunded.is_zero()),
+        ("only the planted answer was wrong", report.wrong_answers == 1),
+        ("value is conserved", report.conserved),
+        ("state roots are equal", report.state_roots_equal),
+        ("grant and answer were verified offline", report.offline_verified),
+        ("the killed operator is back", report.killed_and_rejoined),
+    ];
+    let failed: Vec<&str> = truths.iter().filter(|(_, holds)| !holds).map(|(name, _)| *name).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("not as it must be: {}", failed.join("; "))
+}
+
+fn table(report: &Report) -> String {
+    let yes = |holds: bool| if holds { "yes" } else { "NO" };
+    let urls = if report.urls.is_empty() { String::new() } else { format!("\n  {}\n", report.urls.join("\n  ")) };
+    format!(
+        "\n  operators            {} processes; one killed with kill -9 and back: {}\n  \
+         calls                {} served, {} acknowledged, {} claimed\n  \
+         wrong answers        {} (planted), {} unknown for want of a list\n  \
+         fault                proven on the ledger: {}\n  \
+         cover                {} CALL to the consumer\n  \
+         penalty              {} CALL from the provider\n  \
+         refund               {} CALL to the consumer\n  \
+         verified offline     grant and answer: {}\n  \
+         value conserved      on every operator, over {} rows: {}\n  \
+         state roots equal    {}\n  \
+         took                 {} s\n{urls}\n\
+         The story: a provider published real lists and sold packages of calls. A consumer bought, called and signed for what \
+         it got, and the ledger paid for exactly that. One answer said \"clean\" of a name on the provider's own list: the \
+         signature on it was the proof, nobody had to vote, and the cover was paid at once.",
+        report.operators,
+        yes(report.killed_and_rejoined),
+        report.calls_served,
+        report.calls_acknowledged,
+        report.claimed,
+        report.wrong_answers,
+        report.unknown_answers,
+        yes(report.fault_proven),
+        report.cover_paid,
+        report.slashed,
+        report.refunded,
+        yes(report.offline_verified),
+        report.rows,
+        yes(report.conserved),
+        yes(report.state_roots_equal),
+        report.elapsed_s,
+    )
+}
+
+/// Tries until something is there, or too much time has passed.
+async fn eventually<T, F>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    let start = Instant::now();
+    let mut last = None;
+    while start.elapsed() < limit {
+        match attempt().await {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(error) => last = Some(error),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    match last {
+        Some(error) => Err(error).with_context(|| format!("{what}: not within {} s", limit.as_secs())),
+        None => bail!("{what}: not within {} s", limit.as_secs()),
+    }
+}

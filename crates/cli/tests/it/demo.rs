@@ -1,0 +1,35 @@
+//! The README's first command.
+
+use crate::harness::{folder, run};
+
+#[test]
+fn the_demo_tells_its_whole_story() {
+    let home = folder();
+    let list = crate::harness::write(home.path(), "names.txt", &names());
+    let source = format!("{},names,deny,2026-02-03", list.display());
+    let (code, said) = run(
+        home.path(),
+        &["demo", "--calls", "400", "--no-npm", "--lists", home.path().to_str().unwrap(), "--source", &source],
+    );
+    assert_eq!(code, 0, "{said}");
+    for (field, wanted) in [("operators", 4), ("calls_served", 400), ("calls_acknowledged", 400), ("claimed", 400)] {
+        assert_eq!(said[field], wanted, "{field}: {said}");
+    }
+    for field in ["fault_proven", "conserved", "state_roots_equal", "offline_verified", "killed_and_rejoined"] {
+        assert_eq!(said[field], true, "{field}: {said}");
+    }
+    assert_eq!(said["cover_paid"], 5);
+    assert!(said["elapsed_s"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_demo_says_what_is_missing_and_exits_with_2() {
+    let home = folder();
+    let (code, said) = run(home.path(), &["demo", "--no-npm", "--lists", home.path().to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(said["error"].as_str().unwrap().contains("--source"), "{said}");
+}
+
+fn names() -> String {
+    (0..500).map(|i| format!("claim-airdrop-{i}.example-{}.com\n", i % 7)).collect()
+}

@@ -1,0 +1,7 @@
+//! The binary as people use it: real processes, real files, real signals.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod demo;
+mod harness;
+mod kills;
+mod story;
