@@ -1,0 +1,4 @@
+//! What a reviewer would otherwise have to look for in every change.
+#![allow(clippy::unwrap_used)]
+
+mod tidy;
