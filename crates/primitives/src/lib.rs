@@ -7,8 +7,8 @@
 pub mod codec;
 pub mod access;
 pub mod amount;
-pub mod api;
 pub mod answer;
+pub mod api;
 pub mod bls;
 pub mod dataset;
 pub mod fixed;
