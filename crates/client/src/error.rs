@@ -98,7 +98,7 @@ pub enum Error {
     #[error("the reply is not acknowledged: {0}")]
     BadReply(String),
     /// A file of this side.
-    #[error("{path}: {source}")]
+    #[error("cannot use {path}")]
     File {
         /// The file.
         path: String,

@@ -181,6 +181,7 @@ impl Keystore {
 /// [`Error::Malformed`], [`Error::NoRandomness`], [`Error::File`].
 pub fn load_or_create_key(path: &Path) -> Result<SecretKey, Error> {
     if !path.exists() {
+        path.parent().map_or(Ok(()), make_folder)?;
         let seed = random::<32>()?;
         let text = Zeroizing::new(const_hex::encode_prefixed(seed.as_slice()));
         match write_new(path, text.as_bytes()) {

@@ -51,7 +51,8 @@ pub struct ServiceConfig {
     pub path: String,
     /// The API, such as "http://127.0.0.1:7001".
     pub upstream: String,
-    /// Whether every answer follows from request and basis alone. Two different ones are then a fault that pays.
+    /// Whether every answer follows from request and basis alone. Two different ones are then a fault that pays; leave it
+    /// off for an API that reads a clock, as services do that know how old their lists are.
     #[serde(default)]
     pub pinned: bool,
     /// Seconds that a signed Answer may be relied on.

@@ -181,6 +181,10 @@ impl Service for AddressSecurity {
         "/api/v1/address_security/{address}"
     }
 
+    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
+        lists.addresses().into_iter().collect()
+    }
+
     fn gather<'a>(&self, lists: &'a Lists, request: &Request) -> Result<Gathered<'a>, Refusal> {
         let subject = address(&request.segment).ok_or(Refusal::Address)?;
         if request.query.get("chain_id").is_some_and(|chain_id| !is_supported(chain_id)) {
@@ -219,7 +223,6 @@ fn no_list() -> Verdict<'static> {
         unknown: missing.into_iter().chain(BEYOND_LISTS).collect(),
         standing: Standing::Attested,
         looked: Vec::new(),
-        datasets: Vec::new(),
     }
 }
 
@@ -247,13 +250,7 @@ fn judge<'a>(addresses: &'a Addresses, address: &[u8; 20], gathered: &Gathered<'
         look_alike_of: addresses.look_alike(address),
     };
     unknown.extend(BEYOND_LISTS);
-    Verdict {
-        result: raw(&security),
-        unknown,
-        standing: Standing::Provable,
-        looked: gathered.looked.clone(),
-        datasets: vec![&addresses.dataset],
-    }
+    Verdict { result: raw(&security), unknown, standing: Standing::Provable, looked: gathered.looked.clone() }
 }
 
 /// The state of one flag: set by these sources, settable by those, of which some are over-age. A flag that is set stays

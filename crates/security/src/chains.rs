@@ -46,12 +46,6 @@ impl Service for SupportedChains {
 
     fn judge<'a>(&self, _gathered: &Gathered<'a>) -> Verdict<'a> {
         let chains: Vec<Chain> = CHAINS.iter().map(|&(id, name)| Chain { name, id }).collect();
-        Verdict {
-            result: raw(&chains),
-            unknown: Vec::new(),
-            standing: Standing::Attested,
-            looked: Vec::new(),
-            datasets: Vec::new(),
-        }
+        Verdict { result: raw(&chains), unknown: Vec::new(), standing: Standing::Attested, looked: Vec::new() }
     }
 }

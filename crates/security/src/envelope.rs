@@ -105,8 +105,6 @@ pub struct Verdict<'a> {
     pub standing: Standing,
     /// The look-ups that it rests on.
     pub looked: Vec<Looked<'a>>,
-    /// The datasets that it used, also where no single look-up decided.
-    pub datasets: Vec<&'a Dataset>,
 }
 
 /// An answer, ready to be sent, and what a signature over it commits to.
@@ -192,18 +190,18 @@ struct Fields<'a> {
     evidence_root: Hash32,
 }
 
-/// Dresses a verdict: envelope, evidence where `proof=1` asks for it, basis and claims.
+/// Dresses a verdict: envelope, evidence where `proof=1` asks for it, basis and claims. `datasets` are the service's.
 ///
 /// # Errors
 /// [`Refusal::Server`] when an answer would need more claims than one may have.
-pub fn reply(service: &str, request: &Request, verdict: &Verdict<'_>) -> Result<Reply, Refusal> {
+pub fn reply(service: &str, request: &Request, datasets: &[&Dataset], verdict: &Verdict<'_>) -> Result<Reply, Refusal> {
     let show = request.query.get("proof").is_some_and(|value| value == "1");
     let evidence_root = evidence_root(&verdict.looked);
     let fields = Fields { params_hash: request.params_hash(service), fields: verdict.result.get(), evidence_root };
     let digest = h("surety/security/answer/v1", &[&codec::encode(&fields)]);
     let surety = Surety {
         engine: Engine { name: ENGINE, version: env!("CARGO_PKG_VERSION"), hash: engine() },
-        lists: verdict.datasets.iter().map(|dataset| list_ref(dataset)).collect(),
+        lists: datasets.iter().map(|dataset| list_ref(dataset)).collect(),
         unknown: &verdict.unknown,
         standing: verdict.standing,
         evidence: if show { verdict.looked.iter().zip(0..).map(evidence).collect() } else { Vec::new() },
@@ -214,7 +212,15 @@ pub fn reply(service: &str, request: &Request, verdict: &Verdict<'_>) -> Result<
     let (code, message) = if partial { (PARTIAL, "partial") } else { (SUCCESS, "ok") };
     let envelope = Envelope { code, message: message.to_owned(), result: Some(&verdict.result), surety: Some(surety) };
     let claims = claims(&verdict.looked)?;
-    Ok(Reply { body: json(&envelope), basis: basis(&verdict.datasets)?, claims })
+    Ok(Reply { body: json(&envelope), basis: basis(datasets)?, claims })
+}
+
+/// Dresses a refusal. It rests on the service's datasets too: without them there would have been no question to refuse.
+///
+/// # Errors
+/// [`Refusal::Server`] when a service has more datasets than a basis may name.
+pub fn refused(refusal: &Refusal, datasets: &[&Dataset]) -> Result<Reply, Refusal> {
+    Ok(Reply { body: refusal.body(), basis: basis(datasets)?, claims: Claims::default() })
 }
 
 fn list_ref(dataset: &Dataset) -> ListRef<'_> {

@@ -17,7 +17,7 @@ use axum::routing::get;
 use surety_primitives::access::{CLAIMS_HEADER, encode_b64};
 use surety_primitives::{Seconds, codec};
 
-use crate::envelope::{Refusal, Reply, reply};
+use crate::envelope::{Refusal, Reply, refused, reply};
 use crate::service::{Lists, Request, SERVICES, Service};
 
 /// Borsh of the Answer's basis in base64url without padding.
@@ -30,7 +30,7 @@ pub fn router(lists: Arc<Lists>) -> Router {
     let mut router = Router::new();
     for &service in SERVICES {
         let handler = move |State(lists): State<Arc<Lists>>, path: Path, RawQuery(query): RawQuery| async move {
-            response(asked(&path, query.as_deref()).and_then(|request| answer(service, &lists, &request)))
+            response(respond(service, &lists, asked(&path, query.as_deref())))
         };
         router = router.route(service.path(), get(handler));
     }
@@ -51,7 +51,16 @@ fn asked(path: &Path, query: Option<&str>) -> Result<Request, Refusal> {
 /// [`Refusal`] when the request makes no sense.
 pub fn answer(service: &dyn Service, lists: &Lists, request: &Request) -> Result<Reply, Refusal> {
     let gathered = service.gather(lists, request)?;
-    reply(service.name(), request, &service.judge(&gathered))
+    reply(service.name(), request, &service.datasets(lists), &service.judge(&gathered))
+}
+
+/// What one service sends back, whether or not the request makes sense.
+///
+/// # Errors
+/// [`Refusal::Server`] when nothing can be said that a signature could stand under.
+pub fn respond(service: &dyn Service, lists: &Lists, request: Result<Request, Refusal>) -> Result<Reply, Refusal> {
+    let outcome = request.and_then(|request| answer(service, lists, &request));
+    outcome.or_else(|refusal| refused(&refusal, &service.datasets(lists)))
 }
 
 /// Reads path and query.

@@ -94,6 +94,11 @@ pub trait Service: Sync {
     /// Its path in axum's syntax, with at most one variable segment.
     fn path(&self) -> &'static str;
 
+    /// The datasets that its answers rest on, also where no single look-up decides.
+    fn datasets<'a>(&self, _lists: &'a Lists) -> Vec<&'a Dataset> {
+        Vec::new()
+    }
+
     /// Reads the request and looks up what it asks for.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ impl Market {
         let served = Running::start(at, &["provider", "serve", "--listen", &api]);
         let config = format!(
             "listen = \"{door}\"\nadmin = \"{}\"\nauthority = \"{door}\"\ndata = \"sidecar\"\nprovider = 1\n\
-             [[service]]\nid = 1\npath = \"/api/v1\"\nupstream = \"http://{api}\"\npinned = true\n[duties]\ntick_ms = 200\nclaim_every_s = 1\n",
+             [[service]]\nid = 1\npath = \"/api/v1\"\nupstream = \"http://{api}\"\n[duties]\ntick_ms = 200\nclaim_every_s = 1\n",
             free()
         );
         write(at, "sidecar.toml", &config);

@@ -186,6 +186,10 @@ impl Service for PhishingSite {
         "/api/v1/phishing_site"
     }
 
+    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
+        lists.names().into_iter().collect()
+    }
+
     fn gather<'a>(&self, lists: &'a Lists, request: &Request) -> Result<Gathered<'a>, Refusal> {
         let url = request.query.get("url").ok_or_else(|| Refusal::Parameter("url is missing".to_owned()))?;
         let host = Host::parse(url)?;
@@ -222,7 +226,7 @@ fn no_list() -> Verdict<'static> {
     };
     let unknown = ["phishing_site", "type", "website_contract_security"];
     let unknown = unknown.map(|field| Unknown { field, reason: Reason::ListMissing }).to_vec();
-    Verdict { result: raw(&site), unknown, standing: Standing::Attested, looked: Vec::new(), datasets: Vec::new() }
+    Verdict { result: raw(&site), unknown, standing: Standing::Attested, looked: Vec::new() }
 }
 
 fn judge<'a>(names: &'a Names, host: &Host, gathered: &Gathered<'a>) -> Verdict<'a> {
@@ -256,7 +260,6 @@ fn judge<'a>(names: &'a Names, host: &Host, gathered: &Gathered<'a>) -> Verdict<
         unknown,
         standing: if provable { Standing::Provable } else { Standing::Attested },
         looked,
-        datasets: vec![&names.dataset],
     }
 }
 

@@ -126,7 +126,8 @@ impl Callers {
     fn judge(&self, question: &Question, reply: &Reply) -> Result<()> {
         let said: Value = serde_json::from_slice(&reply.body).context("the answer is no JSON")?;
         let honest = honest(&self.honest, question)?;
-        if said["result"]["surety"]["unknown"].as_array().is_some_and(|unknown| !unknown.is_empty()) {
+        let unknown = said["surety"]["unknown"].as_array();
+        if unknown.is_some_and(|unknown| unknown.iter().any(|field| field["reason"] == "list_missing")) {
             self.tally.unknown.fetch_add(1, Ordering::Relaxed);
         }
         if verdict(&said) != verdict(&honest) {
@@ -136,13 +137,9 @@ impl Callers {
     }
 }
 
-/// The fields of an answer, without our own extra object.
-fn verdict(answer: &Value) -> Value {
-    let mut fields = answer["result"].clone();
-    if let Some(fields) = fields.as_object_mut() {
-        fields.remove("surety");
-    }
-    fields
+/// What an answer says, without what it rests on.
+fn verdict(answer: &Value) -> (&Value, &Value) {
+    (&answer["code"], &answer["result"])
 }
 
 fn honest(lists: &Lists, question: &Question) -> Result<Value> {
@@ -152,7 +149,7 @@ fn honest(lists: &Lists, question: &Question) -> Result<Value> {
     let Some(service) = SERVICES.iter().find(|service| service.name() == name) else { bail!("no service {name}") };
     let segment = if name == "phishing_site" { "" } else { path.rsplit('/').next().unwrap_or_default() };
     let request = surety_security::router::request(segment, query, Seconds(crate::settings::wall_ms() / 1_000));
-    let reply = request.and_then(|request| surety_security::router::answer(*service, lists, &request));
+    let reply = surety_security::router::respond(*service, lists, request);
     let body = reply.map_err(|refusal| anyhow::anyhow!("{}", refusal.body()))?.body;
     serde_json::from_str(&body).context("the answer is no JSON")
 }

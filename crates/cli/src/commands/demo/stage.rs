@@ -30,6 +30,8 @@ use crate::output::{Failure, Output};
 use crate::settings::{FINAL, Session};
 
 const OPERATORS: usize = 4;
+/// What is sold: titles and categories.
+const SERVICES: [(&str, u16); 2] = [("Phishing sites", 101), ("Address security", 201)];
 /// What a wrong answer costs the provider at once.
 const COVER: Amount = Amount::call(5);
 /// Seconds of ledger time after a purchase's end until it can be settled: days on a real network.
@@ -115,7 +117,7 @@ impl Stage {
         let (names, addresses) = self.publish(provider).await?;
         let pins: Vec<Dataset> = [&names, &addresses].into_iter().flatten().cloned().collect();
         let [endpoint, admin] = free_ports()?;
-        let services = self.list(&endpoint, &pins).await?;
+        let services = self.list(&endpoint, [names.as_ref(), addresses.as_ref()]).await?;
 
         let honest = Arc::new(Lists::new(names.clone(), addresses.clone()));
         let lying = names.map(|names| Lying::new(names).says_clean_of_host(&self.planted).into_dataset());
@@ -152,22 +154,25 @@ impl Stage {
         Ok((published.pop().flatten(), addresses))
     }
 
-    async fn list(&self, endpoint: &str, datasets: &[Dataset]) -> Result<[ServiceId; 2]> {
-        let pinned: Vec<DatasetId> = datasets.iter().filter_map(|dataset| dataset.pin().map(|pin| pin.id)).collect();
-        let terms = |title: &str, category: u16| Terms {
-            title: title.to_owned(),
-            category,
-            endpoint: format!("http://{endpoint}"),
-            calls: self.calls,
-            price: Amount::call(100),
-            window: 512.min(u32::try_from(self.calls / 10).unwrap_or(u32::MAX)).max(1),
-            cover: COVER,
-            cover_cap: Amount::call(100),
-            datasets: pinned.clone(),
-            ..provider::template()
-        };
-        act_quietly(&self.provider, RegisterService { terms: terms("Phishing sites", 101) }).await?;
-        act_quietly(&self.provider, RegisterService { terms: terms("Address security", 201) }).await?;
+    /// A service answers for its own list alone; one without a list promises no cover.
+    async fn list(&self, endpoint: &str, datasets: [Option<&Dataset>; 2]) -> Result<[ServiceId; 2]> {
+        for ((title, category), dataset) in SERVICES.into_iter().zip(datasets) {
+            let pinned: Vec<DatasetId> = dataset.and_then(Dataset::pin).map(|pin| pin.id).into_iter().collect();
+            let cover = if pinned.is_empty() { Amount::ZERO } else { COVER };
+            let terms = Terms {
+                title: title.to_owned(),
+                category,
+                endpoint: format!("http://{endpoint}"),
+                calls: self.calls,
+                price: Amount::call(100),
+                window: 512.min(u32::try_from(self.calls / 10).unwrap_or(u32::MAX)).max(1),
+                cover,
+                cover_cap: Amount(cover.0.saturating_mul(20)),
+                datasets: pinned,
+                ..provider::template()
+            };
+            act_quietly(&self.provider, RegisterService { terms }).await?;
+        }
         Ok([ServiceId(1), ServiceId(2)])
     }
 
@@ -196,7 +201,7 @@ impl Stage {
         std::fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
         let paths = ["/api/v1/phishing_site", "/api/v1/address_security"];
         let service = |(id, path): (&ServiceId, &str)| {
-            format!("[[service]]\nid = {id}\npath = \"{path}\"\nupstream = \"{upstream}\"\npinned = true\n")
+            format!("[[service]]\nid = {id}\npath = \"{path}\"\nupstream = \"{upstream}\"\n")
         };
         let listed: Vec<String> = services.iter().zip(paths).map(service).collect();
         let text = format!(
