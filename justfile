@@ -14,7 +14,7 @@ soak:
 
 # Figures of docs/benchmarks.md.
 bench *arguments:
-    cargo xtask bench {{arguments}}
+    cargo run --release -- bench {{arguments}}
 
 # Golden files, after a change of a wire format.
 vectors:

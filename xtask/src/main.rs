@@ -94,10 +94,10 @@ fn schemathesis() -> Result<()> {
 }
 
 fn bench() -> Result<()> {
-    for package in ["surety-primitives", "surety-security", "surety-sim"] {
+    for package in ["surety-primitives", "surety-security", "surety-proxy"] {
         cargo(package).args(["bench", "--package", package]).run()?;
     }
-    Ok(())
+    cargo("whole system").args(["run", "--release", "--bin", "surety", "--", "bench"]).run()
 }
 
 fn bench_peers() -> Result<()> {

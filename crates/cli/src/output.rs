@@ -29,11 +29,6 @@ impl Output {
         Self { json }
     }
 
-    /// Whether JSON was asked for.
-    pub(crate) const fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// The result: `value` as JSON, or `text`.
     pub(crate) fn result<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let line = if self.json { serde_json::to_string(value)? } else { text() };

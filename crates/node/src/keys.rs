@@ -101,6 +101,7 @@ impl NodeKeys {
         BlsSecret::from_bytes(self.seat.as_deref()?).ok().map(|secret| secret.key())
     }
 
+    #[cfg(not(test))]
     pub(crate) const fn peer(&self) -> &ed25519::PrivateKey {
         &self.peer
     }

@@ -4,15 +4,24 @@ use crate::harness::{folder, run};
 
 #[test]
 fn the_demo_tells_its_whole_story() {
+    tells_its_story(400);
+}
+
+#[test]
+#[ignore = "soak: a million calls take many minutes"]
+fn a_million_calls_are_bought_served_and_claimed_and_value_is_conserved() {
+    tells_its_story(1_000_000);
+}
+
+fn tells_its_story(calls: u64) {
     let home = folder();
     let list = crate::harness::write(home.path(), "names.txt", &names());
     let source = format!("{},names,deny,2026-02-03", list.display());
-    let (code, said) = run(
-        home.path(),
-        &["demo", "--calls", "400", "--no-npm", "--lists", home.path().to_str().unwrap(), "--source", &source],
-    );
+    let (lists, count) = (home.path().to_str().unwrap(), calls.to_string());
+    let (code, said) =
+        run(home.path(), &["demo", "--calls", &count, "--no-npm", "--lists", lists, "--source", &source]);
     assert_eq!(code, 0, "{said}");
-    for (field, wanted) in [("operators", 4), ("calls_served", 400), ("calls_acknowledged", 400), ("claimed", 400)] {
+    for (field, wanted) in [("operators", 4), ("calls_served", calls), ("calls_acknowledged", calls), ("claimed", calls)] {
         assert_eq!(said[field], wanted, "{field}: {said}");
     }
     for field in ["fault_proven", "conserved", "state_roots_equal", "offline_verified", "killed_and_rejoined"] {

@@ -55,10 +55,6 @@ impl Running {
         Self { child: surety(folder, arguments).stdout(Stdio::null()).spawn().unwrap(), said: Value::Null }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// kill -9, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

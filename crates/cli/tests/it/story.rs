@@ -46,10 +46,6 @@ impl Market {
         Self { home, _devnet: devnet, _api: served, sidecar, config: door }
     }
 
-    fn at(&self) -> &Path {
-        self.home.path()
-    }
-
     fn restart_sidecar(&mut self) {
         self.sidecar.kill();
         self.sidecar = start_sidecar(self.home.path(), &self.config);

@@ -216,7 +216,8 @@ impl Cluster {
             let _ = tell.send(engine.handle);
             // What ends the process of a real node.
             let parts = async move {
-                futures::future::select_all(engine.actors).await;
+                // Which part ended first, and how, is all the same: the node is broken.
+                let _first = futures::future::select_all(engine.actors).await;
                 broken.store(true, Ordering::Relaxed);
             };
             let watch = async move {

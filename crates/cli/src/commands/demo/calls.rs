@@ -60,7 +60,7 @@ pub(super) async fn make(stage: &mut Stage, sold: &Sold, report: &mut Report, ou
         sample: OnceLock::new(),
         bar: output.bar(stage.calls, "calls"),
     });
-    let mut asked = questions(&sold.honest, stage.calls - 1);
+    let mut asked = questions(&sold.honest, &stage.planted, stage.calls - 1);
     // The planted question stands in the middle, among thousands of honest ones.
     asked.insert(asked.len() / 2, Question::Name(stage.planted.clone()));
     let work = ask_all(Arc::clone(&callers), asked);

@@ -52,8 +52,10 @@ impl Question {
 }
 
 /// `count` questions in a fixed order: listed names, look-alikes, everyday and made-up names, and every fourth an address.
-pub(super) fn questions(lists: &Lists, count: u64) -> Vec<Question> {
-    let listed = names_of(lists.names(), Semantics::Deny);
+/// None is about the planted name, which is asked about once.
+pub(super) fn questions(lists: &Lists, planted: &str, count: u64) -> Vec<Question> {
+    let mut listed = names_of(lists.names(), Semantics::Deny);
+    listed.retain(|name| !name.ends_with(planted));
     let brands = names_of(lists.names(), Semantics::Fuzzy);
     let labelled = addresses_of(lists.addresses());
     (0..count).map(|i| if i % ADDRESS_EVERY == 0 { address(&labelled, i) } else { name(&listed, &brands, i) }).collect()

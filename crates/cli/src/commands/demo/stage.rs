@@ -60,7 +60,6 @@ pub(super) struct Package {
 
 /// Who sold what.
 pub(super) struct Sold {
-    pub provider: ProviderId,
     pub names: Package,
     pub addresses: Package,
     /// What of each dataset is published: with number and version.
@@ -127,7 +126,7 @@ impl Stage {
         output.progress("the consumer buys two packages and checks each row's proof");
         let names = self.buy(provider, services[0], "names").await?;
         let addresses = self.buy(provider, services[1], "addresses").await?;
-        Ok(Sold { provider, names, addresses, datasets: pins, honest })
+        Ok(Sold { names, addresses, datasets: pins, honest })
     }
 
     async fn register(&self) -> Result<ProviderId> {
