@@ -21,7 +21,9 @@ fn tells_its_story(calls: u64) {
     let (code, said) =
         run(home.path(), &["demo", "--calls", &count, "--no-npm", "--lists", lists, "--source", &source]);
     assert_eq!(code, 0, "{said}");
-    for (field, wanted) in [("operators", 4), ("calls_served", calls), ("calls_acknowledged", calls), ("claimed", calls)] {
+    for (field, wanted) in
+        [("operators", 4), ("calls_served", calls), ("calls_acknowledged", calls), ("claimed", calls)]
+    {
         assert_eq!(said[field], wanted, "{field}: {said}");
     }
     for field in ["fault_proven", "conserved", "state_roots_equal", "offline_verified", "killed_and_rejoined"] {

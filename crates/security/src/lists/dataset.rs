@@ -52,7 +52,7 @@ fn check_text(field: &'static str, text: &str) -> Result<(), Error> {
 }
 
 /// The record on the ledger that a dataset was published as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
 pub struct Pin {
     /// The dataset's number.
     pub id: DatasetId,
@@ -80,6 +80,7 @@ struct Heading {
     sources: Vec<SourceInfo>,
     root: Hash32,
     count: u64,
+    pin: Option<Pin>,
 }
 
 impl Dataset {
@@ -222,6 +223,7 @@ impl Dataset {
             sources: self.sources.clone(),
             root: self.root(),
             count: self.count(),
+            pin: self.pin,
         };
         let mut bytes = MAGIC.to_vec();
         bytes.extend(codec::encode(&heading));
@@ -233,7 +235,7 @@ impl Dataset {
         bytes
     }
 
-    /// Reads a file that [`Dataset::to_bytes`] made. Pins and age limits are not in it.
+    /// Reads a file that [`Dataset::to_bytes`] made. Age limits are not in it.
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::NotADataset`], [`Error::Damaged`], [`Error::WrongRoot`], and as for a merge.
@@ -260,6 +262,6 @@ impl Dataset {
         if dataset.root() != heading.root || dataset.count() != heading.count {
             return Err(Error::WrongRoot);
         }
-        Ok(dataset)
+        Ok(Self { pin: heading.pin, ..dataset })
     }
 }

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use surety_primitives::DatasetId;
+
 use super::*;
 
 fn spec(name: &str, format: Format, subject: Subject, semantics: Semantics) -> SourceSpec {
@@ -105,14 +107,15 @@ fn sources_without_a_sound_name_or_number_are_refused() {
 
 #[test]
 fn a_file_gives_back_the_dataset_and_any_damage_is_noticed() {
-    let dataset = Dataset::merge("phishing", "v1", two()).unwrap();
+    let pin = Pin { id: DatasetId(4), version: 2 };
+    let dataset = Dataset::merge("phishing", "v1", two()).unwrap().with_pin(pin);
     let bytes = dataset.to_bytes();
     let back = Dataset::from_bytes(&bytes).unwrap();
     assert_eq!(
         (back.root(), back.count(), back.name(), back.version()),
         (dataset.root(), dataset.count(), "phishing", "v1")
     );
-    assert_eq!(back.sources(), dataset.sources());
+    assert_eq!((back.sources(), back.pin()), (dataset.sources(), Some(pin)));
     assert_eq!(back.tree().entries(), dataset.tree().entries());
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();

@@ -1,3 +1,5 @@
+//! Datasets and their versions.
+
 use surety_primitives::{DatasetId, Hash32, Seconds};
 
 use super::{DAY, VERA, market, registration, terms};

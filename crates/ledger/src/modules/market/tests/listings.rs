@@ -1,3 +1,5 @@
+//! Services as they are listed, changed, paused and ended.
+
 use surety_primitives::{Amount, DatasetId, Seconds, ServiceId};
 
 use super::{DAY, SERVICE, VERA, bought, buy, market, terms, vera};

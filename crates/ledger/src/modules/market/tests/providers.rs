@@ -1,3 +1,5 @@
+//! Providers: their stakes, keys, pauses and leaving.
+
 use surety_primitives::typed_data::Bytes32;
 use surety_primitives::{Address, Amount, ProviderId, Seconds};
 

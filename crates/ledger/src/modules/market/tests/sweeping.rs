@@ -1,3 +1,5 @@
+//! Rows that nobody needs any more.
+
 use surety_primitives::typed_data::Blob;
 use surety_primitives::{Amount, Hash32, Lane, PurchaseId, Seconds};
 
