@@ -141,7 +141,7 @@ mod tests {
         let root = header(0, 10_000, 10, Hash32([0; 32]));
         let first = header(1, 10_000, 10, root.digest());
         assert!(may_follow(&root, &first));
-        assert!(!may_follow(&root, &Header { time_ms: 10_001, ..first.clone() }));
+        assert!(!may_follow(&root, &Header { time_ms: 10_001, ..first }));
         assert!(!may_follow(&root, &Header { transactions_root: Hash32([1; 32]), ..first }));
     }
 }

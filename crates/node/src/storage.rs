@@ -116,13 +116,16 @@ pub struct ReadError(pub(crate) String);
 type Failed = commonware_storage::qmdb::Error<Family>;
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ReadError>> + Send + 'a>>;
 
+/// Every row in order of key, and the root that they belong to.
+pub(crate) type Export = (Vec<(Key, Vec<u8>)>, Hash32);
+
 /// Reads of the state at the tip, without the runtime's type.
 pub(crate) trait StateReader: Send + Sync {
     /// Rows without proofs, in one pass, and the root that they belong to.
     fn rows<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, (Vec<Option<Vec<u8>>>, Hash32)>;
 
     /// Every row in order of key, and the root that they belong to.
-    fn export(&self) -> Answer<'_, (Vec<(Key, Vec<u8>)>, Hash32)>;
+    fn export(&self) -> Answer<'_, Export>;
 
     /// One row with its proof.
     fn prove<'a>(&'a self, key: &'a Key) -> Answer<'a, ProvenRow>;
@@ -139,7 +142,7 @@ impl<E: Spawner + StorageContext> StateReader for Databases<E> {
         })
     }
 
-    fn export(&self) -> Answer<'_, (Vec<(Key, Vec<u8>)>, Hash32)> {
+    fn export(&self) -> Answer<'_, Export> {
         Box::pin(async move {
             let database = self.read().await;
             let rows = database.stream_range(..).map_ok(|(key, value)| (Hash32(key.0), value)).try_collect().await;

@@ -293,10 +293,10 @@ mod tests {
     #[test]
     fn a_certified_descendant_proves_its_ancestors_and_no_other_header() {
         let (committee, header, finality) = fixture(&[0, 1, 2]);
-        let parent = Header { height: Height(4), ..header.clone() };
+        let parent = Header { height: Height(4), ..header };
         let child = Header { parent: parent.digest(), ..header };
         let (_, _, signed) = fixture_of(&[0, 1, 2], child.clone());
-        let proven = FinalHeader { header: parent.clone(), path: vec![child.clone()], finality: signed.clone() };
+        let proven = FinalHeader { header: parent.clone(), path: vec![child.clone()], finality: signed };
         assert_eq!(committee.verify_final(&proven), Ok(()));
         let other = Header { state_root: Hash32([8; 32]), ..parent };
         let forged = FinalHeader { header: other, ..proven.clone() };
@@ -310,13 +310,13 @@ mod tests {
     #[test]
     fn another_header_another_network_and_added_signers_are_refused() {
         let (committee, header, finality) = fixture(&[0, 1, 2]);
-        let changed = Header { state_root: Hash32([8; 32]), ..header.clone() };
+        let changed = Header { state_root: Hash32([8; 32]), ..header };
         assert_eq!(committee.verify(&changed, &finality), Err(Error::OtherBlock));
         let elsewhere = Committee { network: NetworkId(8), ..committee.clone() };
         assert_eq!(elsewhere.verify(&header, &finality), Err(Error::OtherCommittee));
         let forked = Committee { genesis: Hash32([1; 32]), ..committee.clone() };
         assert_eq!(forked.verify(&header, &finality), Err(Error::Signature(bls::Error::Mismatch)));
-        let padded = Finality { signers: 0b1111, ..finality.clone() };
+        let padded = Finality { signers: 0b1111, ..finality };
         assert_eq!(committee.verify(&header, &padded), Err(Error::Signature(bls::Error::Mismatch)));
         let outside = Finality { signers: 0b1_0111, ..finality };
         assert_eq!(committee.verify(&header, &outside), Err(Error::BadCommittee));

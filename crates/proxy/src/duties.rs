@@ -79,17 +79,17 @@ pub(crate) async fn run(state: Arc<State>, mut stopped: watch::Receiver<bool>) {
 /// Purchases of before the start: nobody may call again, and yet they are claimed.
 async fn recall(state: &State) -> Result<(), Error> {
     for id in state.store.purchases().await? {
-        if let Some(view) = state.ledger.purchase(id).await? {
-            if state.admit_package(id, view).await.is_err() {
-                tracing::warn!(purchase = %id, "a purchase of before could not be loaded");
-            }
+        if let Some(view) = state.ledger.purchase(id).await?
+            && state.admit_package(id, view).await.is_err()
+        {
+            tracing::warn!(purchase = %id, "a purchase of before could not be loaded");
         }
     }
     Ok(())
 }
 
 async fn look_around(state: &Arc<State>, look: u64) {
-    if look % OFFER_EVERY == 0 {
+    if look.is_multiple_of(OFFER_EVERY) {
         read_offers(state).await;
     }
     if let Err(error) = follow_feed(state).await {

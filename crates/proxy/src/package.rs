@@ -205,12 +205,12 @@ impl Package {
 
     /// Binds a lane to who opened it.
     pub(crate) fn bind(&self, lane: Lane, bound: &Arc<Bound>, key: Option<LaneKey>) {
-        if let Some(lane) = self.lock().meter.lane_mut(lane) {
-            if key.is_some() || lane.bound.is_none() {
-                lane.rate = Bucket::new(bound.authority.rate);
-                lane.bound = Some(Arc::clone(bound));
-                lane.key = key.map(Arc::new);
-            }
+        if let Some(lane) = self.lock().meter.lane_mut(lane)
+            && (key.is_some() || lane.bound.is_none())
+        {
+            lane.rate = Bucket::new(bound.authority.rate);
+            lane.bound = Some(Arc::clone(bound));
+            lane.key = key.map(Arc::new);
         }
     }
 

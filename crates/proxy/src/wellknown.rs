@@ -206,12 +206,14 @@ async fn check_heads(
     for (index, call) in calls.iter().enumerate() {
         check_deadline(call.head().deadline, wall())?;
         let result = verify_signed_call(call, &bound.authority, &NO_REQUEST);
-        if result.is_err() && index == 0 && !was_sent {
-            if let Some(own) = &snapshot.bound {
-                verify_signed_call(call, &own.authority, &NO_REQUEST)?;
-                bound = Arc::clone(own);
-                continue;
-            }
+        if result.is_err()
+            && index == 0
+            && !was_sent
+            && let Some(own) = &snapshot.bound
+        {
+            verify_signed_call(call, &own.authority, &NO_REQUEST)?;
+            bound = Arc::clone(own);
+            continue;
         }
         result?;
     }

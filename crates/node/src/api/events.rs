@@ -159,7 +159,8 @@ impl Feed {
         }
         let least = newest.saturating_sub(MAX_BACK);
         if self.cursor.height < least {
-            return self.gap(least).into();
+            self.gap(least);
+            return Some(());
         }
         while let Ok(block) = self.blocks.try_recv() {
             self.keep(block);

@@ -140,7 +140,6 @@ impl Api {
     }
 
     /// All routes with their guards.
-    #[must_use]
     pub fn router(self: &Arc<Self>) -> Router {
         guard::around(routes::router(), self).with_state(Arc::clone(self))
     }

@@ -126,18 +126,16 @@ pub(super) fn remove(rows: &mut Rows<'_>, key: &[u8]) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// A row as it lies in the store: key and value.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
+
 /// Every row whose key begins with `prefix`.
-pub(super) fn below(rows: &Rows<'_>, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+pub(super) fn below(rows: &Rows<'_>, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
     from(rows, prefix, prefix, usize::MAX)
 }
 
 /// Rows from `start` on, as long as their key begins with `prefix`, at most `most`.
-pub(super) fn from(
-    rows: &Rows<'_>,
-    start: &[u8],
-    prefix: &[u8],
-    most: usize,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+pub(super) fn from(rows: &Rows<'_>, start: &[u8], prefix: &[u8], most: usize) -> Result<Vec<Pair>, StoreError> {
     let mut found = Vec::new();
     for row in rows.range(start..).map_err(failed)?.take(most) {
         let (key, value) = row.map_err(failed)?;

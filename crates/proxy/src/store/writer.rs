@@ -27,7 +27,7 @@ type Waiting = BTreeMap<(PurchaseId, Lane, bool), (u64, StoredVoucher)>;
 enum Message {
     /// With whether it writes.
     Job(Job, bool),
-    Voucher((PurchaseId, Lane), u64, StoredVoucher),
+    Voucher((PurchaseId, Lane), u64, Box<StoredVoucher>),
 }
 
 /// What goes into one commit.
@@ -92,7 +92,7 @@ impl Writer {
     }
 
     pub(super) fn put_voucher(&self, at: (PurchaseId, Lane), fence: u64, voucher: StoredVoucher) {
-        self.send(Message::Voucher(at, fence, voucher));
+        self.send(Message::Voucher(at, fence, Box::new(voucher)));
     }
 
     fn send(&self, message: Message) {
@@ -173,7 +173,7 @@ impl Loop {
                 match self.waiting.get_mut(&(at.0, at.1, opens)) {
                     Some(kept) if !opens && cum(&kept.1) > cum(&voucher) => kept.0 = kept.0.max(fence),
                     _ => {
-                        self.waiting.insert((at.0, at.1, opens), (fence, voucher));
+                        self.waiting.insert((at.0, at.1, opens), (fence, *voucher));
                     }
                 }
             }

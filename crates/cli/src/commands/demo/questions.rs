@@ -73,7 +73,7 @@ fn name(listed: &[String], brands: &[String], i: u64) -> Question {
 }
 
 fn address(labelled: &[String], i: u64) -> Question {
-    let listed = if i % 8 == 0 { pick(labelled, i).cloned() } else { None };
+    let listed = if i.is_multiple_of(8) { pick(labelled, i).cloned() } else { None };
     Question::Address(listed.unwrap_or_else(|| {
         let hash = surety_primitives::hash::keccak(&[b"nobody's address", &i.to_be_bytes()]);
         const_hex::encode_prefixed(&hash.0[12..])
@@ -91,7 +91,7 @@ fn look_alike(brand: &str, i: u64) -> String {
     let mut letters: Vec<char> = brand.chars().collect();
     let at = 1 + (i as usize % letters.len().saturating_sub(2).max(1));
     match letters.get(at).copied() {
-        Some(letter) if i % 2 == 0 => letters.insert(at, letter),
+        Some(letter) if i.is_multiple_of(2) => letters.insert(at, letter),
         Some(_) if at + 1 < letters.len() => letters.swap(at, at + 1),
         _ => {}
     }
