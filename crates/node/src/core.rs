@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use commonware_utils::sync::Mutex;
 use surety_ledger::{Genesis, Receipt, SignedTransaction, VerifiedTransaction};
@@ -25,6 +26,8 @@ const EXECUTED_BLOCKS: usize = 256;
 const RECENT_HEADERS: usize = 128;
 /// Recovered signatures that are remembered; two generations of this many.
 const SIGNERS: usize = 32_768;
+/// Most encoded bytes of the same: what is refused later was checked too, and may be large.
+const SIGNER_BYTES: usize = 16 << 20;
 /// Final blocks that a slow listener may fall behind before it misses some.
 const LISTENER_LAG: usize = 256;
 /// Faults of other seats that are kept for the API.
@@ -66,6 +69,7 @@ struct Executed {
 #[derive(Default)]
 struct Recent {
     tip: Option<Header>,
+    tip_at: Option<Instant>,
     by_root: HashMap<Hash32, Header>,
     by_height: BTreeMap<u64, Hash32>,
 }
@@ -74,6 +78,8 @@ struct Recent {
 #[derive(Default)]
 struct Signers {
     young: HashMap<Hash32, Arc<VerifiedTransaction>>,
+    /// Encoded bytes of the young.
+    bytes: usize,
     old: HashMap<Hash32, Arc<VerifiedTransaction>>,
 }
 
@@ -83,9 +89,11 @@ impl Signers {
     }
 
     fn put(&mut self, hash: Hash32, transaction: &Arc<VerifiedTransaction>) {
-        if self.young.len() >= SIGNERS {
+        if self.young.len() >= SIGNERS || self.bytes >= SIGNER_BYTES {
             self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
         }
+        self.bytes = self.bytes.saturating_add(transaction.bytes());
         self.young.insert(hash, Arc::clone(transaction));
     }
 }
@@ -209,11 +217,17 @@ impl Core {
         let mut recent = self.recent.lock();
         if recent.tip.as_ref().is_none_or(|tip| tip.height < header.height) {
             recent.tip = Some(header.clone());
+            recent.tip_at = Some(Instant::now());
         }
     }
 
     pub(crate) fn tip(&self) -> Option<Header> {
         self.recent.lock().tip.clone()
+    }
+
+    /// Time since the newest final block came in. For people only: nothing in consensus looks at it.
+    pub(crate) fn since_block(&self) -> Option<Duration> {
+        self.recent.lock().tip_at.map(|at| at.elapsed())
     }
 
     pub(crate) fn header_of_root(&self, root: &Hash32) -> Option<Header> {

@@ -137,6 +137,8 @@ pub fn max_message_size() -> u32 {
 }
 
 const PAGE: u16 = 4_096;
+/// Partition of the journal of this seat's votes.
+pub(crate) const VOTES: &str = "simplex";
 const MAILBOX: NonZeroUsize = NZUsize!(1_024);
 const WRITE_BUFFER: NonZeroUsize = NZUsize!(1 << 20);
 const FETCH_RETRY: Duration = Duration::from_millis(100);
@@ -250,7 +252,7 @@ where
     )
     .await;
 
-    let partition = named("simplex");
+    let partition = named(VOTES);
     let state_prefix = named("state");
     let counters = Counters::new(&context.child("surety"));
     let (core, outbox) = Core::new(config.genesis, config.pacing, config.limits, counters, archive);

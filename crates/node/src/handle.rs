@@ -108,6 +108,12 @@ impl NodeHandle {
         self.core.tip()
     }
 
+    /// Time since the newest final block came in; `None` before the first one of this life.
+    #[must_use]
+    pub fn since_block(&self) -> Option<std::time::Duration> {
+        self.core.since_block()
+    }
+
     /// The newest final header that can be proven final, with the proof.
     pub async fn latest(&self) -> Option<FinalHeader> {
         let tip = self.tip()?.height.0;

@@ -1,8 +1,8 @@
 //! The node's secrets, and the marker that keeps a wiped seat from voting twice.
 //!
 //! A seat that lost its folder lost the journal of its votes; were it to vote again in the same epoch, it could contradict
-//! itself and be slashed. So every start counts up in two places, the state's folder and the keys' folder: when the two
-//! disagree, the folder is not the one that this key last voted with, and the node only follows (`engine.md` 6).
+//! itself and be slashed. So every start counts up in two places, the store with the journal and the keys' folder: when the
+//! two disagree, the store is not the one that this key last voted with, and the node only follows (`engine.md` 6).
 
 use std::fs;
 use std::io::Write as _;
@@ -35,6 +35,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The count of starts cannot be read: without it the seat might vote twice.
+    #[error("{0} is damaged: restore it, or give the seat a new key")]
+    Marker(PathBuf),
     /// Not 64 hex digits, or no key.
     #[error("{0}: not a key")]
     Malformed(PathBuf),
@@ -153,6 +156,9 @@ struct Marker {
     genesis: Hash32,
     epoch: Epoch,
     starts: u64,
+    /// Whether the seat has voted, and so must have a journal.
+    #[serde(default)]
+    voted: bool,
 }
 
 /// Whether this start may vote.
@@ -160,35 +166,49 @@ struct Marker {
 pub enum Standing {
     /// The folder is the one that this key last voted with, or it never voted in this epoch.
     MayVote,
-    /// The folder is another one: follow until the next epoch.
+    /// The folder is another one, or its journal is gone: follow.
     FollowOnly,
 }
 
-/// Counts this start up in both folders and says whether the node may vote.
+/// Counts this start up in both folders and says whether the node may vote. `journal` is the folder of its votes.
 ///
 /// # Errors
 /// [`Error::File`]; a node that cannot write its marker must not vote.
-pub fn mark_start(keys: &Path, state: &Path, genesis: Hash32, epoch: Epoch) -> Result<Standing, Error> {
-    let (by_key, by_folder) = (read_marker(keys)?, read_marker(state)?);
+pub fn mark_start(keys: &Path, store: &Path, journal: &Path, genesis: Hash32, epoch: Epoch) -> Result<Standing, Error> {
+    let (by_key, by_folder) = (read_marker(keys)?, read_marker(store)?);
     let same_epoch = |marker: &Marker| marker.genesis == genesis && marker.epoch == epoch;
-    let voted = by_key.filter(same_epoch).map(|marker| marker.starts);
-    let held = by_folder.filter(same_epoch).map(|marker| marker.starts);
-    let starts = match (voted, held) {
+    let (by_key, held) = (by_key.filter(same_epoch), by_folder.filter(same_epoch).map(|marker| marker.starts));
+    let voted = by_key.is_some_and(|marker| marker.voted);
+    if voted && !fs::read_dir(journal).is_ok_and(|mut files| files.next().is_some()) {
+        return Ok(Standing::FollowOnly);
+    }
+    let starts = match (by_key.map(|marker| marker.starts), held) {
         (None, held) => held.unwrap_or(0),
         // The folder is written first: one ahead means a crash between the two, before any vote of that start.
         (Some(voted), Some(held)) if held == voted || held == voted.saturating_add(1) => held,
         (Some(_), _) => return Ok(Standing::FollowOnly),
     };
-    let next = Marker { genesis, epoch, starts: starts.saturating_add(1) };
-    write_marker(state, &next)?;
+    let next = Marker { genesis, epoch, starts: starts.saturating_add(1), voted };
+    write_marker(store, &next)?;
     write_marker(keys, &next)?;
     Ok(Standing::MayVote)
+}
+
+/// Notes that the seat votes from now on.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn mark_voting(keys: &Path) -> Result<(), Error> {
+    match read_marker(keys)? {
+        Some(marker) if !marker.voted => write_marker(keys, &Marker { voted: true, ..marker }),
+        _ => Ok(()),
+    }
 }
 
 fn read_marker(folder: &Path) -> Result<Option<Marker>, Error> {
     let path = folder.join(MARKER_FILE);
     match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| Error::Malformed(path)),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| Error::Marker(path)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::File { path, source }),
     }
@@ -218,7 +238,25 @@ mod tests {
     }
 
     fn start(keys: &Path, state: &Path, epoch: u64) -> Standing {
-        mark_start(keys, state, Hash32([1; 32]), Epoch(epoch)).unwrap()
+        mark_start(keys, state, &state.join("votes"), Hash32([1; 32]), Epoch(epoch)).unwrap()
+    }
+
+    #[test]
+    fn a_seat_that_lost_its_journal_alone_only_follows() {
+        let (_root, keys, state) = folders();
+        let vote = || {
+            fs::create_dir_all(state.join("votes")).unwrap();
+            fs::write(state.join("votes/1"), "a vote").unwrap();
+        };
+        // Killed before its first vote: there is nothing to contradict.
+        assert_eq!(start(&keys, &state, 0), Standing::MayVote);
+        assert_eq!(start(&keys, &state, 0), Standing::MayVote);
+        mark_voting(&keys).unwrap();
+        vote();
+        assert_eq!(start(&keys, &state, 0), Standing::MayVote);
+        fs::remove_file(state.join("votes/1")).unwrap();
+        assert_eq!(start(&keys, &state, 0), Standing::FollowOnly);
+        assert_eq!(start(&keys, &state, 1), Standing::MayVote);
     }
 
     #[test]
@@ -248,7 +286,7 @@ mod tests {
     fn a_crash_between_the_two_markers_costs_nothing() {
         let (_root, keys, state) = folders();
         start(&keys, &state, 0);
-        write_marker(&state, &Marker { genesis: Hash32([1; 32]), epoch: Epoch(0), starts: 2 }).unwrap();
+        write_marker(&state, &Marker { genesis: Hash32([1; 32]), epoch: Epoch(0), starts: 2, voted: false }).unwrap();
         assert_eq!(start(&keys, &state, 0), Standing::MayVote);
         assert_eq!(start(&keys, &state, 0), Standing::MayVote);
     }

@@ -33,6 +33,8 @@ use crate::keys::{self, NodeKeys, Standing};
 use crate::receipts::{ReceiptError, ReceiptStore};
 use crate::scheme::{self, Scheme};
 
+/// What the engine keeps, its journal of votes among it, below the node's folder.
+const STORE: &str = "store";
 /// How long actors may take to end.
 const STOPPING: Duration = Duration::from_secs(10);
 /// Final blocks that wait for the receipts' file.
@@ -56,6 +58,16 @@ pub enum NodeError {
     /// The folder cannot be used.
     #[error("the folder cannot be used: {0}")]
     Folder(std::io::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for the {what}; is another node running, or the address not this machine's?")]
+    Address {
+        /// What would listen.
+        what: &'static str,
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Another process uses the folder.
     #[error("another process runs on this folder")]
     Locked,
@@ -73,6 +85,8 @@ pub struct RunningNode {
     pub receipts: ReceiptStore,
     /// The configuration.
     pub config: Arc<NodeConfig>,
+    /// Whether its seat votes; if not, it follows.
+    pub voting: bool,
 }
 
 /// Runs a node until `shutdown` resolves or a part of it ends. `serve` gets the node once it runs and is a part of it:
@@ -95,12 +109,18 @@ where
     config.check(&genesis, &keys.peer_id())?;
     std::fs::create_dir_all(&config.folder).map_err(NodeError::Folder)?;
     let _lock = lock(&config)?;
-    let scheme = standing(&config, &genesis, &keys)?;
+    // The network's own attempt would end in a panic. Nothing is held: the port is free again at once.
+    std::net::TcpListener::bind(config.listen).map(drop).map_err(|source| NodeError::Address {
+        what: "other operators",
+        address: config.listen,
+        source,
+    })?;
+    let (scheme, voting) = standing(&config, &genesis, &keys)?;
     let receipts = ReceiptStore::open(&config.folder.join("receipts.redb"), config.resources.receipt_blocks)?;
     // Panics are not caught: they end the process, and the supervisor starts it again.
     let runtime = tokio_runtime::Config::new()
         .with_worker_threads(config.resources.threads)
-        .with_storage_directory(config.folder.join("store"));
+        .with_storage_directory(config.folder.join(STORE));
     tokio_runtime::Runner::new(runtime).start(|context| async move {
         let (archive, waiting) = mpsc::channel(RECEIPT_QUEUE);
         let store = receipts.clone();
@@ -113,7 +133,10 @@ where
             Either::Left(_) => return stop(context).await,
             Either::Right((engine, _)) => engine,
         };
-        let running = RunningNode { node: engine.handle, receipts, config: Arc::new(config) };
+        if voting {
+            keys::mark_voting(&config.keys)?;
+        }
+        let running = RunningNode { node: engine.handle, receipts, config: Arc::new(config), voting };
         let served = context.child("serve").spawn(move |_| serve(running));
         let mut parts = engine.actors;
         parts.extend([writer, served]);
@@ -142,17 +165,20 @@ fn lock(config: &NodeConfig) -> Result<std::fs::File, NodeError> {
     }
 }
 
-/// Whether this start votes or follows.
-fn standing(config: &NodeConfig, genesis: &Genesis, keys: &NodeKeys) -> Result<Scheme, NodeError> {
+/// Whether this start votes or follows, and the scheme of one who does.
+fn standing(config: &NodeConfig, genesis: &Genesis, keys: &NodeKeys) -> Result<(Scheme, bool), NodeError> {
     let committee: Committee = genesis.committee();
     let follow = scheme::verifier(&committee)?;
-    let Some(secret) = keys.seat_secret() else { return Ok(follow) };
+    let Some(secret) = keys.seat_secret() else { return Ok((follow, false)) };
     let vote = scheme::signer(&committee, secret)?;
-    match keys::mark_start(&config.keys, &config.folder, genesis.hash(), Epoch(0))? {
-        Standing::MayVote => Ok(vote),
+    let store = config.folder.join(STORE);
+    match keys::mark_start(&config.keys, &store, &store.join(engine::VOTES), genesis.hash(), Epoch(0))? {
+        Standing::MayVote => Ok((vote, true)),
         Standing::FollowOnly => {
-            tracing::error!("this folder is not the one that the seat last voted with: following until the next epoch");
-            Ok(follow)
+            tracing::error!(
+                "this folder is not the one that the seat last voted with: following only. Give the operator a new consensus key to have it vote again"
+            );
+            Ok((follow, false))
         }
     }
 }

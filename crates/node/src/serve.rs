@@ -1,6 +1,7 @@
 //! A node with its HTTP API: the API's questions, answered by a running node.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use surety_ledger::{Genesis, Key, SignedTransaction};
@@ -33,6 +34,8 @@ pub fn run<S>(config: NodeConfig, shutdown: S) -> Result<(), NodeError>
 where
     S: Future<Output = ()> + Send + 'static,
 {
+    // Before anything runs: an address in use is the commonest reason not to start.
+    let listener = config.api.map(listen).transpose()?;
     let (stop, stopping) = watch::channel(false);
     let shutdown = async move {
         shutdown.await;
@@ -40,22 +43,27 @@ where
         let _ = stop.send(true);
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     };
-    crate::run::run(config, shutdown, move |node| answer(node, stopping))
+    crate::run::run(config, shutdown, move |node| answer(node, listener, stopping))
 }
 
-async fn answer(node: RunningNode, mut stop: watch::Receiver<bool>) {
-    let Some(address) = node.config.api else {
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, NodeError> {
+    let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| NodeError::Address { what: "HTTP API", address, source })
+}
+
+async fn answer(node: RunningNode, listener: Option<std::net::TcpListener>, mut stop: watch::Receiver<bool>) {
+    let Some(listener) = listener else {
         let _ = stop.wait_for(|stop| *stop).await;
         return std::future::pending().await;
     };
-    let listener = match TcpListener::bind(address).await {
+    let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%address, %error, "the API cannot listen there");
-            return;
-        }
+        Err(error) => return tracing::error!(%error, "the API cannot listen"),
     };
-    tracing::info!(%address, "the API answers");
+    tracing::info!(address = ?listener.local_addr(), "the API answers");
     let limits = node.config.limits;
     let (blocks, _) = broadcast::channel(LAG);
     tokio::spawn(translate(node.node.subscribe(), blocks.clone()));
@@ -166,6 +174,8 @@ impl Backend for NodeBackend {
             waiting_accounts: waiting.accounts,
             peers: self.node.node.peers(),
             faults: self.node.node.faults().len(),
+            voting: self.node.voting,
+            since_block: self.node.node.since_block(),
         }
     }
 

@@ -102,7 +102,7 @@ impl Layout {
                 mempool: surety_node::mempool::Limits::default(),
                 retention: surety_node::engine::Retention::default(),
                 resources: Resources { threads: 2, ..Resources::default() },
-                limits: surety_node::api::Limits::default(),
+                limits: surety_node::api::Limits { exempt_loopback: true, ..Default::default() },
                 audit: true,
             };
             member.keys.save(&home.join("keys"))?;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use surety_ledger::{Genesis, Key, MemoryRows, Receipt, SignedTransaction};
 use surety_primitives::header::{FinalHeader, Header};
@@ -113,6 +114,10 @@ pub struct Health {
     pub peers: usize,
     /// Proven faults of other seats, seen since the start.
     pub faults: usize,
+    /// Whether this node's seat votes; if not, it follows.
+    pub voting: bool,
+    /// Time since the newest final block came in; absent before the first one.
+    pub since_block: Option<Duration>,
 }
 
 /// A node, as the API sees it. Reads are of the newest final state that was applied here.

@@ -1,5 +1,7 @@
 //! Blocks, proofs, committee, parameters, and how the node is.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +21,9 @@ use super::extract::{Asked, Nothing, Reply, Segment, page, parse};
 use super::problem::{Kind, Problem, Result};
 use super::read::{RowView, with};
 use super::{Api, Shared};
+
+/// Without a final block for so long, the network is at a halt or this node is cut off: idle blocks come every 10 s at least.
+const STALLED: Duration = Duration::from_secs(45);
 
 /// A block, the hashes of its transactions, what they did, and the proof that it is final.
 async fn block_view(api: &Api, block: FinalBlock) -> Result<Value> {
@@ -207,6 +212,7 @@ pub(crate) async fn status(State(api): State<Shared>, Asked(Nothing {}): Asked<N
         "mempool_bytes": health.waiting_bytes,
         "mempool_accounts": health.waiting_accounts,
         "faults": health.faults,
+        "voting": health.voting,
         "index": api.index.size(),
         "connections": api.meters.connections.get(),
         "streams": api.open_streams(),
@@ -216,13 +222,17 @@ pub(crate) async fn status(State(api): State<Shared>, Asked(Nothing {}): Asked<N
 
 pub(crate) async fn health(State(api): State<Shared>, Asked(Nothing {}): Asked<Nothing>) -> Response {
     let tip = api.backend.tip();
+    let health = api.backend.health();
     let stopping = *api.stop.borrow();
+    let stalled = health.since_block.is_some_and(|since| since > STALLED);
     let status = match (&tip, stopping) {
         (_, true) => "stopping",
         (None, _) => "starting",
+        (Some(_), _) if stalled => "stalled",
         (Some(_), _) => "ok",
     };
-    let mut response = Reply(json!({"status": status, "height": tip.map(|tip| tip.height)})).into_response();
+    let height = tip.map(|tip| tip.height);
+    let mut response = Reply(json!({"status": status, "height": height, "voting": health.voting})).into_response();
     if status != "ok" {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
@@ -230,7 +240,8 @@ pub(crate) async fn health(State(api): State<Shared>, Asked(Nothing {}): Asked<N
 }
 
 pub(crate) async fn metrics(State(api): State<Shared>, Asked(Nothing {}): Asked<Nothing>) -> Response {
-    let mut response = api.meters.text(&api.backend.metrics(), api.open_streams()).into_response();
+    let mut response =
+        api.meters.text(&api.backend.metrics(), api.open_streams(), api.backend.health().voting).into_response();
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
     response

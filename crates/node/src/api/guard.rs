@@ -42,7 +42,10 @@ async fn admit(State(api): State<Shared>, request: Request, next: Next) -> Respo
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0);
     let exempt = api.limits.exempt_loopback && peer.is_loopback();
-    let mut response = if exempt || api.buckets.take(peer, started) {
+    let mut response = if header_bytes(&request) > api.limits.header_bytes {
+        let most = api.limits.header_bytes;
+        Problem::new(Kind::HeadersTooLarge, format!("at most {most} bytes of line and headers")).into_response()
+    } else if exempt || api.buckets.take(peer, started) {
         next.run(request).await
     } else {
         let rate = api.limits.rate;
@@ -53,6 +56,13 @@ async fn admit(State(api): State<Shared>, request: Request, next: Next) -> Respo
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     api.meters.answered(route.as_deref().unwrap_or("none"), response.status().as_u16(), started.elapsed());
     response
+}
+
+/// What a request's line and headers take on the wire, or a little less.
+fn header_bytes(request: &Request) -> usize {
+    let line = request.method().as_str().len() + request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    fields.sum::<usize>() + line + 12
 }
 
 /// Token buckets by address.
@@ -102,7 +112,7 @@ impl Buckets {
 }
 
 /// One client often holds a whole /64 of IPv6.
-fn network_of(peer: IpAddr) -> IpAddr {
+pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),

@@ -59,17 +59,17 @@ impl Meters {
     }
 
     /// The text, appended to the node's own.
-    pub(crate) fn text(&self, node: &str, streams: usize) -> String {
+    pub(crate) fn text(&self, node: &str, streams: usize, voting: bool) -> String {
         let mut text = String::from(node.trim_end().trim_end_matches("# EOF"));
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
         // Writing to a string cannot fail.
-        let _ = self.write(&mut text, streams);
+        let _ = self.write(&mut text, streams, voting);
         text
     }
 
-    fn write(&self, out: &mut String, streams: usize) -> std::fmt::Result {
+    fn write(&self, out: &mut String, streams: usize, voting: bool) -> std::fmt::Result {
         writeln!(out, "# HELP surety_api_requests_total Requests that were answered.")?;
         writeln!(out, "# TYPE surety_api_requests_total counter")?;
         for ((route, status), count) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -88,6 +88,7 @@ impl Meters {
         for (name, help, value) in [
             ("surety_api_connections", "Open connections.", connections),
             ("surety_api_streams", "Open event streams and long polls.", streams.to_string()),
+            ("surety_voting", "1 if this node's seat votes, 0 if it only follows.", u8::from(voting).to_string()),
         ] {
             writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}")?;
         }
@@ -103,7 +104,7 @@ mod tests {
     fn the_node_s_end_mark_does_not_cut_the_api_s_counters_off() {
         let meters = Meters::default();
         meters.answered("/health", 200, Duration::from_millis(2));
-        let text = meters.text("height 5\n# EOF\n", 2);
+        let text = meters.text("height 5\n# EOF\n", 2, true);
         assert!(text.starts_with("height 5\n# HELP"), "{text}");
         assert!(!text.contains("EOF"));
         assert!(text.contains("surety_api_requests_total{route=\"/health\",status=\"200\"} 1\n"));

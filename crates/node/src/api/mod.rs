@@ -47,20 +47,25 @@ use meters::Meters;
 pub struct Limits {
     /// Most bytes of a request's body.
     pub body_bytes: usize,
-    /// Most bytes of a request's line and headers, at least 8,192.
+    /// Most bytes of a request's line and headers. Above twice as many (and 8,192) the connection is closed with a bare 431.
     pub header_bytes: usize,
     /// Requests a second of one client address (an IPv6 /64 counts as one), 0 for no limit.
     pub rate: u32,
     /// Requests that one address may send at once.
     pub burst: u32,
-    /// Whether addresses of this machine are exempt from the rate.
+    /// Whether addresses of this machine are exempt from rate and connections of one address: where only trusted programs
+    /// run, or behind a reverse proxy that has its own limits.
     pub exempt_loopback: bool,
     /// Most connections.
     pub connections: usize,
+    /// Most connections of one client address (an IPv6 /64 counts as one).
+    pub connections_per_address: usize,
     /// Most open event streams and long polls.
     pub streams: usize,
     /// Milliseconds in which a request's headers, and then its body, must arrive.
     pub request_ms: u64,
+    /// Milliseconds in which a client must take something of an answer that waits to be sent.
+    pub write_ms: u64,
     /// Most seconds that a long poll or a submission waits.
     pub wait_seconds: u64,
 }
@@ -72,10 +77,12 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             rate: 500,
             burst: 1_000,
-            exempt_loopback: true,
+            exempt_loopback: false,
             connections: 1_024,
+            connections_per_address: 64,
             streams: 256,
             request_ms: 10_000,
+            write_ms: 20_000,
             wait_seconds: 60,
         }
     }
@@ -86,6 +93,12 @@ impl Limits {
     #[must_use]
     pub const fn request_time(&self) -> Duration {
         Duration::from_millis(self.request_ms)
+    }
+
+    /// The time in which a client must read.
+    #[must_use]
+    pub const fn write_time(&self) -> Duration {
+        Duration::from_millis(self.write_ms)
     }
 }
 

@@ -91,6 +91,10 @@ kinds! {
     9018 => NotOffered, "not-offered", 404, "This node does not offer it";
     /// One at a time.
     9019 => Busy, "busy", 429, "Another such request is under way";
+    /// Line and headers are larger than allowed.
+    9020 => HeadersTooLarge, "headers-too-large", 431, "The headers are too large";
+    /// Altered on the way, or signed with another key: it recovers to an account that its sender did not name.
+    9021 => WrongSigner, "wrong-signer", 422, "The signature is not the named signer's";
 }
 
 /// One failure.

@@ -179,12 +179,13 @@ const OBJECTS: &[Object] = &[
             "mempool_bytes Number",
             "mempool_accounts Number",
             "faults Number",
+            "voting Boolean",
             "index IndexSize",
             "connections Number",
             "streams Number",
         ],
     ),
-    ("Health", &["status String", "height Number?"]),
+    ("Health", &["status String", "height Number?", "voting Boolean"]),
 ];
 
 /// Records of the ledger, which a later version may give further fields: those that readers rely on.

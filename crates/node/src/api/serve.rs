@@ -1,7 +1,8 @@
 //! The accept loop: bounded connections, headers within a time and a size, a graceful end.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,9 +12,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
-use super::guard::Peer;
+use super::guard::{Peer, network_of};
 use super::{Api, stopped};
 
 /// How long requests under way may take after the stop.
@@ -25,12 +27,47 @@ const MAX_HEADERS: usize = 64;
 /// What the HTTP parser needs at least.
 const LEAST_BUFFER: usize = 8_192;
 
+/// Open connections by address.
+#[derive(Default)]
+struct Held(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection of an address; given back when dropped.
+struct Holding(Arc<Held>, IpAddr);
+
+impl Held {
+    /// `None` when the address holds as many as it may.
+    fn take(self: &Arc<Self>, peer: IpAddr, most: usize) -> Option<Holding> {
+        let key = network_of(peer);
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(key).or_default();
+        // An entry is there only while something is held, so a refusal must not leave one behind.
+        if *count >= most.max(1) {
+            return None;
+        }
+        *count += 1;
+        Some(Holding(Arc::clone(self), key))
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let mut held = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.1);
+            }
+        }
+    }
+}
+
 /// Serves until the API's stop becomes true; then ends every connection after the request that it is in.
 pub async fn serve(listener: TcpListener, api: Arc<Api>) {
     let router = api.router();
     let room = Arc::new(Semaphore::new(api.limits.connections));
     let mut stop = api.stop.clone();
     let mut connections = JoinSet::new();
+    let held = Arc::<Held>::default();
     let following = tokio::spawn(Arc::clone(&api).follow());
     loop {
         // Taken before accepting: a client above the limit waits in the kernel's queue and costs nothing here.
@@ -45,10 +82,15 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>) {
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
+                let most = match peer.ip().is_loopback() && api.limits.exempt_loopback {
+                    true => usize::MAX,
+                    false => api.limits.connections_per_address,
+                };
+                let Some(holding) = held.take(peer.ip(), most) else { continue };
                 let (api, router) = (Arc::clone(&api), router.clone());
                 connections.spawn(async move {
                     connection(stream, peer.ip(), &api, router).await;
-                    drop(permit);
+                    drop((permit, holding));
                 });
             }
             Err(error) => {
@@ -76,9 +118,12 @@ async fn connection(stream: TcpStream, peer: IpAddr, api: &Api, router: Router) 
     settings
         .timer(TokioTimer::new())
         .header_read_timeout(api.limits.request_time())
-        .max_buf_size(api.limits.header_bytes.max(LEAST_BUFFER))
+        .max_buf_size(api.limits.header_bytes.saturating_mul(2).max(LEAST_BUFFER))
         .max_headers(MAX_HEADERS);
-    let serving = settings.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // Who does not read what it asked for loses its connection, and with it all that waits to be sent.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(api.limits.write_time()));
+    let serving = settings.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
     let mut stop: watch::Receiver<bool> = api.stop.clone();
     tokio::select! {

@@ -41,13 +41,13 @@ pub(crate) async fn submit(
     Given(body): Given,
 ) -> Result<Response> {
     let time = wait(asked.wait, api.limits.wait_seconds)?;
-    let signed = read(body)?;
+    let (signed, signer) = read(body)?;
     // From before the submission on, or its block could be missed.
     let blocks = api.backend.subscribe();
     let hash = match api.backend.submit(signed.clone()).await {
         Ok(hash) => hash,
         Err(refusal) => {
-            let placed = recognise(&api, signed, refusal).await?;
+            let placed = recognise(&api, signed, signer, refusal).await?;
             return Ok(answer(placed.receipt.hash, Some(placed)));
         }
     };
@@ -68,7 +68,8 @@ async fn receipt_within(
     if time.is_zero() {
         return Ok(None);
     }
-    let _place = api.place()?;
+    // The transaction waits already: where nobody may wait with it, that is the answer.
+    let Ok(_place) = api.place() else { return Ok(None) };
     let until = Instant::now() + time;
     let mut stop = api.stop.clone();
     loop {
@@ -98,8 +99,19 @@ fn in_block(block: &FinalBlock, hash: &Hash32) -> Option<PlacedReceipt> {
 
 /// A refused transaction is told why by the ledger's own code; one that stood in a block already is no failure: its
 /// sender lost our answer and asks again.
-async fn recognise(api: &Api, signed: SignedTransaction, refusal: Refusal) -> Result<PlacedReceipt> {
+///
+/// An altered transaction recovers to some other account, and would be refused for that account's nonce: a sender that
+/// named itself hears the truth.
+async fn recognise(
+    api: &Api,
+    signed: SignedTransaction,
+    signer: Option<Address>,
+    refusal: Refusal,
+) -> Result<PlacedReceipt> {
     let verified = signed.verify(api.backend.genesis().network).map_err(|error| Problem::ledger(&error))?;
+    if signer.is_some_and(|signer| signer != verified.signer()) {
+        return Err(Problem::new(Kind::WrongSigner, format!("it recovers to {}", verified.signer())));
+    }
     let placed = api.backend.receipt(&verified.hash()).await;
     placed.ok_or_else(|| refusal.into())
 }
@@ -115,18 +127,24 @@ fn answer(hash: Hash32, placed: Option<PlacedReceipt>) -> Response {
     response
 }
 
-fn read(body: Value) -> Result<SignedTransaction> {
+/// The transaction, and who its sender says has signed it.
+fn read(body: Value) -> Result<(SignedTransaction, Option<Address>)> {
     let malformed = |reason: String| Problem::new(Kind::MalformedBody, reason);
-    let Value::Object(fields) = body else { return Err(malformed("expected an object".to_owned())) };
+    let Value::Object(mut fields) = body else { return Err(malformed("expected an object".to_owned())) };
+    let signer = fields.remove("signer").map(serde_json::from_value).transpose();
+    let signer = signer.map_err(|error| malformed(format!("signer: {error}")))?;
     if let Some(encoded) = fields.get("transaction") {
         let text = encoded.as_str().filter(|_| fields.len() == 1);
-        let text = text.ok_or_else(|| malformed("expected {\"transaction\": \"0x…\"} alone".to_owned()))?;
+        let wanted = "expected {\"transaction\": \"0x…\"}, with the signer or without";
+        let text = text.ok_or_else(|| malformed(wanted.to_owned()))?;
         let bytes = const_hex::decode(text).map_err(|error| malformed(format!("transaction: {error}")))?;
-        return SignedTransaction::decode(&bytes).map_err(|error| Problem::ledger(&error.into()));
+        let signed = SignedTransaction::decode(&bytes).map_err(|error| Problem::ledger(&error.into()))?;
+        return Ok((signed, signer));
     }
     known_fields(&fields, &FIELDS)?;
     known_action(fields.get("action"))?;
-    serde_json::from_value(Value::Object(fields)).map_err(|error| malformed(error.to_string()))
+    let signed = serde_json::from_value(Value::Object(fields)).map_err(|error| malformed(error.to_string()))?;
+    Ok((signed, signer))
 }
 
 fn known_fields(fields: &serde_json::Map<String, Value>, allowed: &[&str]) -> Result<()> {

@@ -279,3 +279,14 @@ async fn a_page_of_another_site_may_read_and_submit() {
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
 }
+
+#[tokio::test]
+async fn an_altered_transaction_is_told_that_its_signature_is_wrong() {
+    let site = site(true);
+    let mut altered = transfer(&site, 0);
+    altered.transaction.nonce += 1;
+    let signer = account("ana").address();
+    let body = json!({"transaction": const_hex::encode_prefixed(codec::encode(&altered)), "signer": signer});
+    let request = Request::post("/v1/transactions").header("content-type", "application/json");
+    refused(&site, request.body(Body::from(body.to_string())).unwrap(), 422, Kind::WrongSigner.code()).await;
+}

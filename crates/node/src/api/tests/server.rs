@@ -16,8 +16,10 @@ const QUICK: Limits = Limits {
     burst: 1,
     exempt_loopback: true,
     connections: 2,
+    connections_per_address: 2,
     streams: 4,
     request_ms: 1_000,
+    write_ms: 1_000,
     wait_seconds: 60,
 };
 
@@ -112,4 +114,43 @@ async fn the_end_is_graceful_for_those_who_wait() {
     tokio::time::timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_let_go() {
+    let (_site, address, _serving) = started().await;
+    let asks = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(400);
+    // As many as may be connected at all; what they asked for is far more than the system's buffers hold.
+    let _greedy = (send(address, &asks).await, send(address, &asks).await);
+    let begun = Instant::now();
+    let answer = rest(send(address, ASK).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn one_address_holds_so_many_connections_and_no_more() {
+    let site = site_with(true, Limits { exempt_loopback: false, connections: 8, ..QUICK });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, std::sync::Arc::clone(&site.api)));
+    let stream = "GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n";
+    let (first, _second) = (send(address, stream).await, send(address, stream).await);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    let mut byte = [0];
+    let read = tokio::time::timeout(Duration::from_secs(2), refused.read(&mut byte)).await;
+    assert!(read.is_ok_and(|read| read.map_or(true, |count| count == 0)), "the third is still connected");
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(rest(send(address, ASK).await).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn headers_above_the_limit_are_told_so() {
+    let (_site, address, _serving) = started().await;
+    let large =
+        format!("GET /v1/params HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-large: {}\r\n\r\n", "a".repeat(9_000));
+    let answer = rest(send(address, &large).await).await;
+    assert!(answer.starts_with("HTTP/1.1 431 ") && answer.contains("headers-too-large"), "{answer}");
 }
