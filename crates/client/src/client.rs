@@ -104,9 +104,10 @@ impl Client {
     /// Sends a signed transaction. One that waits already, or is final, is no error.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the ledger's code when it can stand in no block.
+    /// [`Error::Refused`] with the ledger's code when it can stand in no block; [`Error::Doubtful`] when a reply was lost and
+    /// no node knows it.
     pub async fn submit(&self, signed: &SignedTransaction) -> Result<TransactionReport, Error> {
-        self.post("v1/transactions", &Submit { transaction: Blob(codec::encode(signed)) }, Duration::ZERO).await
+        self.submit_waiting(signed, Duration::ZERO).await
     }
 
     /// Sends a signed transaction and waits until it is final.
@@ -119,25 +120,102 @@ impl Client {
         limit: Duration,
     ) -> Result<TransactionReport, Error> {
         let end = Instant::now() + limit;
-        let wait = limit.min(LONG_POLL);
-        let path = format!("v1/transactions?wait={}", wait.as_secs().max(1));
-        let submit = Submit { transaction: Blob(codec::encode(signed)) };
-        let report: TransactionReport = self.post(&path, &submit, wait).await?;
-        if report.status == TransactionStatus::Final {
-            return Ok(report);
-        }
-        self.wait_final(&report.hash, limit, end).await
+        let report = self.submit_waiting(signed, limit.min(LONG_POLL)).await?;
+        self.follow(signed, report, limit, end).await
     }
 
-    async fn wait_final(&self, hash: &Hash32, limit: Duration, end: Instant) -> Result<TransactionReport, Error> {
-        while Instant::now() < end {
-            match self.transaction(hash).await {
-                Ok(report) if report.status == TransactionStatus::Final => return Ok(report),
-                Ok(_) | Err(Error::NotFound(_)) => tokio::time::sleep(POLL).await,
-                Err(error) => return Err(error),
+    /// Waits until a transaction that a node took is final. Should the node be gone with its pool, the same bytes are sent
+    /// again: the ledger takes them once.
+    ///
+    /// # Errors
+    /// [`Error::NotFinal`], and what [`Client`] says.
+    pub(crate) async fn follow(
+        &self,
+        signed: &SignedTransaction,
+        mut report: TransactionReport,
+        limit: Duration,
+        end: Instant,
+    ) -> Result<TransactionReport, Error> {
+        let hash = report.hash;
+        while report.status != TransactionStatus::Final {
+            let wait = end.saturating_duration_since(Instant::now()).min(LONG_POLL);
+            if wait.is_zero() {
+                return Err(Error::NotFinal { hash, limit });
+            }
+            let path = format!("v1/transactions/{hash}?wait={}", wait.as_secs());
+            report = match self.get_slow(&path, wait).await {
+                Ok(found) => found,
+                Err(_) => self.find_or_send(signed, report).await?,
+            };
+            if report.status != TransactionStatus::Final {
+                tokio::time::sleep(POLL).await;
             }
         }
-        Err(Error::NotFinal { hash: *hash, limit })
+        Ok(report)
+    }
+
+    async fn find_or_send(
+        &self,
+        signed: &SignedTransaction,
+        report: TransactionReport,
+    ) -> Result<TransactionReport, Error> {
+        if let Some(found) = self.find(&report.hash).await? {
+            return Ok(found);
+        }
+        match self.submit_waiting(signed, Duration::ZERO).await {
+            Ok(found) => Ok(found),
+            // It was taken once: its number is used by itself, in a block whose receipt comes in a moment.
+            Err(Error::Refused(_) | Error::Doubtful { .. }) => Ok(report),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn submit_waiting(&self, signed: &SignedTransaction, wait: Duration) -> Result<TransactionReport, Error> {
+        let path = match wait.as_secs() {
+            0 => "v1/transactions".to_owned(),
+            seconds => format!("v1/transactions?wait={seconds}"),
+        };
+        let submit = Submit { transaction: Blob(codec::encode(signed)) };
+        let body = written(&path, &submit)?;
+        let mut doubt = false;
+        match self.request(&Method::POST, &path, Some(body), wait, &mut doubt).await {
+            Err(error) if doubt => self.clear_up(signed, error).await,
+            outcome => outcome,
+        }
+    }
+
+    /// A reply was lost and the others refuse, maybe because it was taken: finds out.
+    async fn clear_up(&self, signed: &SignedTransaction, error: Error) -> Result<TransactionReport, Error> {
+        let hash = signed.clone().verify(signed.transaction.network)?.hash();
+        let end = Instant::now() + self.options.timeout;
+        loop {
+            // Nodes that cannot be asked know nothing either.
+            if let Ok(Some(found)) = self.find(&hash).await {
+                return Ok(found);
+            }
+            if Instant::now() >= end {
+                return Err(Error::Doubtful { hash, reason: error.to_string() });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// A transaction at whichever node knows it: final before waiting.
+    async fn find(&self, hash: &Hash32) -> Result<Option<TransactionReport>, Error> {
+        let path = format!("v1/transactions/{hash}");
+        let (mut found, mut failed) = (None, None);
+        for node in 0..self.nodes.len() {
+            match self.try_node::<TransactionReport>(node, &Method::GET, &path, None, Duration::ZERO).await {
+                Ok(report) if report.status == TransactionStatus::Final => return Ok(Some(report)),
+                Ok(report) => found = Some(report),
+                Err(Error::NotFound(_)) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        match (found, failed) {
+            (None, Some(error)) if !error.is_transient() => Err(error),
+            (found, _) => Ok(found),
+        }
     }
 
     /// `GET /v1/transactions/{hash}`.
@@ -314,22 +392,22 @@ impl Client {
     }
 
     async fn get_slow<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, Error> {
-        self.request(&Method::GET, path, None, wait).await
+        self.request(&Method::GET, path, None, wait, &mut false).await
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, wait: Duration) -> Result<T, Error> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Error::Malformed { url: path.to_owned(), reason: error.to_string() })?;
-        self.request(&Method::POST, path, Some(body), wait).await
+        self.request(&Method::POST, path, Some(written(path, body)?), wait, &mut false).await
     }
 
-    /// Asks the node that answered last, then the others; after a round without an answer waits and begins again.
+    /// Asks the node that answered last, then the others; after a round without an answer waits and begins again. `doubt`
+    /// becomes true when a node may have acted on the request although its answer did not come.
     async fn request<T: DeserializeOwned>(
         &self,
         method: &Method,
         path: &str,
         body: Option<Vec<u8>>,
         wait: Duration,
+        doubt: &mut bool,
     ) -> Result<T, Error> {
         let first = self.current.load(Ordering::Relaxed);
         let mut pause = BACKOFF;
@@ -346,8 +424,13 @@ impl Client {
                         self.current.store(node, Ordering::Relaxed);
                         return Ok(value);
                     }
-                    Err(error) if error.is_transient() => last = error,
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        *doubt |= error.may_have_acted();
+                        if !error.is_transient() {
+                            return Err(error);
+                        }
+                        last = error;
+                    }
                 }
             }
         }
@@ -393,7 +476,7 @@ pub(crate) fn http_client(connect: Duration) -> Result<reqwest::Client, Error> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build()
-        .map_err(|error| Error::Transport { url: String::new(), reason: error.to_string() })
+        .map_err(|error| Error::Transport { url: String::new(), reason: error.to_string(), sent: false })
 }
 
 pub(crate) fn base_url(text: &str) -> Result<Url, Error> {
@@ -415,7 +498,11 @@ pub(crate) fn transport(url: &Url, error: &reqwest::Error) -> Error {
         cause = inner;
     }
     let reason = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
-    Error::Transport { url: url.to_string(), reason }
+    Error::Transport { url: url.to_string(), reason, sent: !error.is_connect() }
+}
+
+fn written(path: &str, body: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(body).map_err(|error| Error::Malformed { url: path.to_owned(), reason: error.to_string() })
 }
 
 /// Turns a refusal into an error.

@@ -24,6 +24,8 @@ pub enum Error {
         url: String,
         /// What the connection said.
         reason: String,
+        /// Whether the request may have arrived nevertheless.
+        sent: bool,
     },
     /// No answer in time.
     #[error("{url} did not answer within {limit:?}")]
@@ -60,6 +62,14 @@ pub enum Error {
         hash: Hash32,
         /// The limit.
         limit: Duration,
+    },
+    /// A reply was lost, and no node can say what became of the transaction. It must not be signed anew before it expired.
+    #[error("it is not known whether {hash} was taken ({reason}); look for it before you act again")]
+    Doubtful {
+        /// The transaction.
+        hash: Hash32,
+        /// What was said last.
+        reason: String,
     },
     /// The ledger took the transaction and refused its action; the fee is paid.
     #[error("the ledger refused {hash} ({name}): {message}")]
@@ -121,6 +131,7 @@ impl Error {
             Self::Malformed { .. } => "client-malformed",
             Self::TooLarge { .. } => "client-too-large",
             Self::NotFinal { .. } => "client-not-final",
+            Self::Doubtful { .. } => "client-doubtful",
             Self::Rejected { name, .. } => name,
             Self::Action(error) => error.name(),
             Self::Light(error) => error.code(),
@@ -131,6 +142,16 @@ impl Error {
             Self::Problem(problem) => problem.kind.name(),
             Self::BadReply(_) => "client-bad-reply",
             Self::File { .. } => "client-file",
+        }
+    }
+
+    /// Whether the request may have had its effect although this is all that came back.
+    pub(crate) fn may_have_acted(&self) -> bool {
+        match self {
+            Self::Transport { sent, .. } => *sent,
+            Self::Timeout { .. } | Self::Malformed { .. } | Self::TooLarge { .. } => true,
+            Self::Refused(problem) => problem.status >= 500 && problem.status != 503,
+            _ => false,
         }
     }
 

@@ -41,7 +41,11 @@ impl EventStream {
                 return Ok(Some(event));
             }
             let chunk = self.response.chunk().await;
-            match chunk.map_err(|error| Error::Transport { url: self.url.clone(), reason: error.to_string() })? {
+            match chunk.map_err(|error| Error::Transport {
+                url: self.url.clone(),
+                reason: error.to_string(),
+                sent: true,
+            })? {
                 Some(chunk) => self.parser.feed(&chunk)?,
                 None => return Ok(None),
             }

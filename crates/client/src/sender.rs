@@ -66,13 +66,12 @@ impl Sender {
     ///
     /// # Errors
     /// [`Error::Action`] when no state would take it; [`Error::Refused`] by the node; [`Error::Rejected`] by the ledger, with
-    /// the fee paid; [`Error::NotFinal`]; and what [`Client`] says.
+    /// the fee paid; [`Error::NotFinal`]; [`Error::Doubtful`], after which the action may have happened: a lost reply never
+    /// makes this side sign a second transaction; and what [`Client`] says.
     pub async fn send(&self, action: impl Into<AnyAction>, limit: Duration) -> Result<TransactionReport, Error> {
+        let end = Instant::now() + limit;
         let (report, signed) = self.submit_signed(action.into()).await?;
-        let report = match report.receipt {
-            Some(_) => report,
-            None => self.client.submit_and_wait(&signed, limit).await?,
-        };
+        let report = self.client.follow(&signed, report, limit, end).await?;
         match report.receipt.as_ref().and_then(|receipt| receipt.failure.as_ref()) {
             None => Ok(report),
             Some(failure) => Err(Error::Rejected {

@@ -32,6 +32,10 @@ struct Node {
     taken: BTreeMap<String, SignedTransaction>,
     /// Looks until a transaction is final.
     lag: u32,
+    /// Takes a transaction and breaks the connection instead of answering.
+    forgetful: bool,
+    /// Knows the account's state and no receipts.
+    blind: bool,
     /// Requests that fail before the node recovers.
     failing: u32,
     /// What ledger rejections its receipts carry.
@@ -106,13 +110,17 @@ async fn submit(State(node): State<Shared>, Json(body): Json<Value>) -> Response
         }
         node.nonce += 1;
         node.taken.insert(hash.clone(), signed);
+        if node.forgetful {
+            drop(node);
+            panic!("the connection breaks before the answer");
+        }
     }
     view(&mut node, &hash)
 }
 
 async fn transaction(State(node): State<Shared>, Path(hash): Path<String>) -> Response {
     let mut node = node.lock().unwrap();
-    if node.taken.contains_key(&hash) { view(&mut node, &hash) } else { problem(404, "not-found", 9004) }
+    if node.taken.contains_key(&hash) && !node.blind { view(&mut node, &hash) } else { problem(404, "not-found", 9004) }
 }
 
 fn view(node: &mut Node, hash: &str) -> Response {
@@ -247,4 +255,24 @@ async fn events_come_as_they_happen() {
     assert_eq!((first.id.as_str(), first.kind.as_str(), first.data.as_str()), ("7", "head", "{\"height\":7}"));
     assert_eq!(events.next().await.unwrap().unwrap().id, "8");
     assert_eq!(events.next().await.unwrap(), None);
+}
+
+/// The first node takes a transaction, and its reply is lost; the second has the state after it.
+async fn reply_lost(blind: bool) -> (Result<(), Error>, usize) {
+    let (first, taken) = start(Node { forgetful: true, blind, ..Node::default() }).await;
+    let (second, other) = start(Node { nonce: 1, told: Some(0), ..Node::default() }).await;
+    let sender = Sender::new(client(&[first, second]), AccountKey::from_label("ana"), NETWORK);
+    let outcome = sender.send(pay(1), LIMIT).await.map(drop);
+    let count = taken.lock().unwrap().taken.len() + other.lock().unwrap().taken.len();
+    (outcome, count)
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_looked_for_and_never_answered_with_a_second_transaction() {
+    let (outcome, taken) = reply_lost(false).await;
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert_eq!(taken, 1);
+    let (outcome, taken) = reply_lost(true).await;
+    assert!(matches!(outcome, Err(Error::Doubtful { .. })), "{outcome:?}");
+    assert_eq!(taken, 1);
 }
