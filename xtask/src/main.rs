@@ -12,7 +12,7 @@ const HELP: &str = "\
 The project's chores: cargo xtask <command>
 
   test [--strict]   everything that must hold; --strict also refuses warnings, bad formatting and dead doc links
-  soak              what takes longer: 100 kill -9 rounds, more seeds, a million calls, OpenAPI fuzzing, fuzz targets
+  soak              what takes longer: 100 kill -9 rounds, more seeds, a million calls, OpenAPI fuzzing
   bench             the figures of docs/benchmarks.md that need no other program
   bench-peers       the figures that are ratios against other programs, in one run
   vectors           write the golden files in vectors/ anew (a change of a wire format)

@@ -79,8 +79,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
-            // Nobody is left to tell when standard error is closed.
-            let _ = error.print();
+            if code != 0 && std::env::args().any(|argument| argument == "--json") {
+                output::failed_json(error.to_string().trim_end(), code);
+            } else {
+                // Nobody is left to tell when standard error is closed.
+                let _ = error.print();
+            }
             return ExitCode::from(code);
         }
     };

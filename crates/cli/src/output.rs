@@ -55,14 +55,44 @@ impl Output {
 
     /// Says why a command failed.
     pub(crate) fn fail(&self, error: &anyhow::Error) -> ExitCode {
-        let code: u8 = if error.downcast_ref::<Failure>().is_some() { 2 } else { 1 };
+        let code: u8 = if is_environment(error) { 2 } else { 1 };
         if self.json {
-            line_out(&serde_json::json!({"error": format!("{error:#}"), "exit_code": code}).to_string());
+            failed_json(&reason(error), code);
         } else {
-            let _ = writeln!(std::io::stderr(), "surety: {error:#}");
+            let _ = writeln!(std::io::stderr(), "surety: {}", reason(error));
         }
         ExitCode::from(code)
     }
+}
+
+/// What a command says under --json when it failed.
+pub(crate) fn failed_json(reason: &str, code: u8) {
+    line_out(&serde_json::json!({"error": reason, "exit_code": code}).to_string());
+}
+
+/// Whether something is missing here, rather than refused elsewhere.
+fn is_environment(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    error.downcast_ref::<Failure>().is_some()
+        || error.chain().any(|cause| {
+            let io = cause.downcast_ref::<std::io::Error>();
+            io.is_some_and(|error| matches!(error.kind(), NotFound | PermissionDenied))
+        })
+}
+
+/// All causes in one line, each once: many a library's text repeats that of its cause.
+fn reason(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.ends_with(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
 }
 
 // A closed pipe is the reader's choice, not an error.

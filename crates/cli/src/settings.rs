@@ -11,7 +11,7 @@ use surety_primitives::wallet::AccountKey;
 use surety_primitives::{Address, NetworkId};
 use zeroize::Zeroizing;
 
-use crate::devnet::{DEFAULT_FOLDER, Layout};
+use crate::devnet::{DEFAULT_FOLDER, Layout, NETWORK};
 use crate::output::Failure;
 
 /// Where encrypted account keys lie unless another folder is named.
@@ -98,6 +98,10 @@ impl AccountArguments {
 
     /// Signs and sends for this account.
     pub(crate) fn sender(&self, session: &Session) -> Result<Sender> {
+        if self.account.starts_with(DEV) && session.network != NETWORK {
+            let reason = format!("the key of {} is public, and {} is no devnet", self.account, session.network);
+            return Err(Failure::environment(reason).into());
+        }
         Ok(Sender::new(session.client.clone(), self.key()?, session.network))
     }
 }
@@ -123,8 +127,16 @@ pub(crate) fn address(account: &str) -> Result<Address> {
     }
 }
 
-/// The keystore's password: from a file or SURETY_PASSWORD.
+/// The keystore's password: from a file or SURETY_PASSWORD. An empty one protects nothing.
 pub(crate) fn password(file: Option<&Path>) -> Result<Zeroizing<String>> {
+    let password = given_password(file)?;
+    if password.is_empty() {
+        return Err(Failure::environment("the password is empty").into());
+    }
+    Ok(password)
+}
+
+fn given_password(file: Option<&Path>) -> Result<Zeroizing<String>> {
     if let Some(path) = file {
         let text = Zeroizing::new(
             std::fs::read_to_string(path).with_context(|| format!("cannot read the password in {}", path.display()))?,

@@ -56,7 +56,8 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
 
 fn prepare(arguments: &Arguments) -> Result<Layout> {
     let folder = &arguments.folder;
-    if arguments.reset && Layout::exists(folder) {
+    if arguments.reset && Layout::is_begun(folder) {
+        drop(Layout::lock(folder)?);
         std::fs::remove_dir_all(folder).with_context(|| format!("cannot delete {}", folder.display()))?;
     }
     if Layout::exists(folder) {

@@ -58,7 +58,9 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         }
         Command::List { keystore } => {
             let accounts = Keystore::open(keystore, Cost::default())?.list()?;
-            output.result(&accounts, || accounts.iter().map(|address| format!("{address}\n")).collect())
+            output.result(&json!({"accounts": accounts}), || {
+                accounts.iter().map(|address| format!("{address}\n")).collect()
+            })
         }
         Command::Import { store, file } => {
             let (keys, password) = store.open()?;

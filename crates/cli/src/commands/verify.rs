@@ -78,10 +78,20 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
             let file: ReceiptFile = read_json(&arguments.file)?;
             let transaction = file.verify(&arguments.light()?).context("the receipt does not hold")?;
             let (hash, height) = (transaction.hash(), file.block.header.height);
-            tell(output, "receipt", transaction.transaction(), json!({"hash": hash, "height": height}), || {
-                let name = transaction.transaction().action.name();
-                format!("the receipt holds: {name} by {} stands in final block {height}", transaction.signer())
-            })
+            tell(
+                output,
+                "receipt",
+                transaction.transaction(),
+                json!({"hash": hash, "height": height, "outcome_proven": false}),
+                || {
+                    let name = transaction.transaction().action.name();
+                    format!(
+                        "the receipt holds: {name} by {} stands in final block {height}. A block does not say whether the action \
+                     succeeded; the row that it made does, as a grant",
+                        transaction.signer()
+                    )
+                },
+            )
         }
     }
 }

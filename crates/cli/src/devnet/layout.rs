@@ -21,6 +21,8 @@ use surety_primitives::bls::BlsSecret;
 use surety_primitives::wallet::AccountKey;
 use surety_primitives::{Amount, Hash32, NetworkId, hash};
 
+use crate::output::Failure;
+
 /// The network id of every devnet.
 pub(crate) const NETWORK: NetworkId = NetworkId(1_337);
 /// Where a devnet lies unless another folder is named.
@@ -73,18 +75,40 @@ impl Layout {
         folder.join(NETWORK_FILE).exists()
     }
 
+    /// Whether `folder` holds a devnet, or what is left of an attempt to make one.
+    pub(crate) fn is_begun(folder: &Path) -> bool {
+        Self::exists(folder) || folder.join(GENESIS_FILE).exists()
+    }
+
+    /// Keeps a second supervisor from the folder for as long as the file is held.
+    pub(crate) fn lock(folder: &Path) -> Result<fs::File> {
+        let path = folder.join("lock");
+        let file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                let reason = format!("another devnet runs in {}: end it, or name another folder", folder.display());
+                Err(Failure::environment(reason).into())
+            }
+            Err(fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        }
+    }
+
     /// Writes a new devnet.
     pub(crate) fn create(plan: &Plan) -> Result<Self> {
         let folder = std::path::absolute(&plan.folder).context("the folder has no absolute path")?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let members: Vec<Member> = (0..plan.operators).map(Member::new).collect::<Result<_>>()?;
+        // Before anything is written: a refused plan leaves nothing behind.
+        let peers = free_addresses(plan.operators, None)?;
+        let apis = free_addresses(plan.operators, plan.port)?;
         let genesis_file = folder.join(GENESIS_FILE);
         let genesis = genesis(plan, &members)?;
         genesis.check().context("the chain specification is not valid")?;
         write(&genesis_file, &serde_json::to_vec_pretty(&genesis)?)?;
 
-        let peers = free_addresses(plan.operators, None)?;
-        let apis = free_addresses(plan.operators, plan.port)?;
         let mut configs = Vec::new();
         for (i, member) in members.iter().enumerate() {
             let home = folder.join(format!("node-{i}"));

@@ -2,7 +2,7 @@
 //!
 //! A child ends by itself when its standard input closes, so that nothing is left when the supervisor is killed.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,34 @@ use super::layout::Layout;
 /// How long a node may take to end before it is killed.
 const STOPPING: Duration = Duration::from_secs(15);
 
+/// One that ends sooner than this after its start has a trouble that another start alone may not end.
+const SOON: Duration = Duration::from_secs(10);
+/// So often in a row is such a one started again.
+const PATIENCE: u32 = 10;
+
 /// The processes of a devnet.
 pub(crate) struct Supervisor {
     layout: Layout,
-    operators: Vec<Option<Child>>,
+    operators: Vec<Operator>,
+    _lock: File,
+}
+
+#[derive(Default)]
+struct Operator {
+    child: Option<Child>,
+    started: Option<Instant>,
+    /// How often in a row it ended soon.
+    failures: u32,
+    /// When it is started again, having ended by itself.
+    due: Option<Instant>,
 }
 
 impl Supervisor {
     /// Starts every operator.
     pub(crate) fn start(layout: Layout) -> Result<Self> {
-        let mut network = Self { operators: layout.configs.iter().map(|_| None).collect(), layout };
+        let lock = Layout::lock(&layout.folder)?;
+        let operators = layout.configs.iter().map(|_| Operator::default()).collect();
+        let mut network = Self { operators, layout, _lock: lock };
         for i in 0..network.operators.len() {
             network.spawn(i)?;
         }
@@ -51,35 +69,51 @@ impl Supervisor {
             .kill_on_drop(true)
             .spawn()
             .context("cannot start an operator")?;
-        self.operators[i] = Some(child);
+        let operator = &mut self.operators[i];
+        (operator.child, operator.started, operator.due) = (Some(child), Some(Instant::now()), None);
         Ok(())
     }
 
     /// The process id of operator `i`, if it runs.
     pub(crate) fn pid(&self, i: usize) -> Option<u32> {
-        self.operators.get(i)?.as_ref()?.id()
+        self.operators.get(i)?.child.as_ref()?.id()
     }
 
     /// kill -9.
     pub(crate) async fn kill(&mut self, i: usize) -> Result<()> {
-        let Some(mut child) = self.operators[i].take() else { bail!("operator {i} does not run") };
+        let Some(mut child) = self.operators[i].child.take() else { bail!("operator {i} does not run") };
         child.kill().await.context("cannot kill an operator")
     }
 
-    /// Starts again whoever ended; returns who.
+    /// Starts again whoever ended, later and later if it ends again and again; returns who was started.
     pub(crate) fn revive(&mut self) -> Result<Vec<usize>> {
-        let mut ended = Vec::new();
+        let mut started = Vec::new();
         for i in 0..self.operators.len() {
-            let gone = match self.operators[i].as_mut() {
-                Some(child) => child.try_wait().context("cannot watch an operator")?.is_some(),
-                None => false,
-            };
-            if gone {
-                ended.push(i);
+            self.bury(i)?;
+            if self.operators[i].due.is_some_and(|due| due <= Instant::now()) {
                 self.spawn(i)?;
+                started.push(i);
             }
         }
-        Ok(ended)
+        Ok(started)
+    }
+
+    /// Notes that operator `i` has ended, and when it is to be started again.
+    fn bury(&mut self, i: usize) -> Result<()> {
+        let log = self.layout.log(i);
+        let operator = &mut self.operators[i];
+        let Some(child) = operator.child.as_mut() else { return Ok(()) };
+        if child.try_wait().context("cannot watch an operator")?.is_none() {
+            return Ok(());
+        }
+        operator.child = None;
+        let soon = operator.started.is_some_and(|started| started.elapsed() < SOON);
+        operator.failures = if soon { operator.failures + 1 } else { 0 };
+        if operator.failures > PATIENCE {
+            bail!("operator {i} ends again and again: see {}", log.display());
+        }
+        operator.due = Some(Instant::now() + Duration::from_millis(100 << operator.failures));
+        Ok(())
     }
 
     /// Waits until every operator answers and a block after the genesis is final.
@@ -93,6 +127,8 @@ impl Supervisor {
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+            // Whoever answered there, it was to be this one.
+            self.still_runs(i)?;
         }
         Ok(())
     }
@@ -104,7 +140,7 @@ impl Supervisor {
     }
 
     fn still_runs(&mut self, i: usize) -> Result<()> {
-        let Some(child) = self.operators[i].as_mut() else { return Ok(()) };
+        let Some(child) = self.operators[i].child.as_mut() else { return Ok(()) };
         if let Some(status) = child.try_wait().context("cannot watch an operator")? {
             bail!("operator {i} ended ({status}): see {}", self.layout.log(i).display());
         }
@@ -113,7 +149,7 @@ impl Supervisor {
 
     /// Asks every operator to end, and waits.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        let mut children: Vec<Child> = self.operators.iter_mut().filter_map(Option::take).collect();
+        let mut children: Vec<Child> = self.operators.iter_mut().filter_map(|operator| operator.child.take()).collect();
         for child in &mut children {
             drop(child.stdin.take());
         }

@@ -114,7 +114,7 @@ fn keys_are_made_listed_and_refused_without_their_password() {
     write(at, "password", "correct horse\n");
     let made = works(at, &["keys", "new", "--password-file", "password"]);
     let listed = works(at, &["keys", "list"]);
-    assert_eq!(listed[0], made["address"]);
+    assert_eq!(listed["accounts"][0], made["address"]);
     let (code, said) = run(at, &["keys", "new"]);
     assert_eq!(code, 2, "{said}");
     assert!(said["error"].as_str().unwrap().contains("--password-file"), "{said}");
