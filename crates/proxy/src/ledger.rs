@@ -45,6 +45,8 @@ pub struct PurchaseView {
     pub settled: bool,
     /// Whether Answers were shown.
     pub shown: bool,
+    /// Rows of the ledger that belong to it, itself and its sale included.
+    pub rows: u32,
 }
 
 /// A listing, as its row says.
@@ -105,6 +107,8 @@ pub enum Duty {
         purchase: PurchaseId,
         /// Lanes that have a row.
         lanes: Vec<Lane>,
+        /// Revoked links of chains, as far as they are known.
+        revoked: Vec<Hash32>,
         /// Whether Answers were shown.
         shown: bool,
     },
@@ -149,12 +153,22 @@ pub trait LedgerView: Send + Sync + 'static {
     /// For each link of a chain, whether it is revoked.
     fn revoked(&self, purchase: PurchaseId, links: Vec<Hash32>) -> Answered<'_, Vec<bool>>;
 
+    /// Until when the ledger counts what was signed under a version of the root key and the links below it, if that has
+    /// an end: a replaced key's, or `window` after a link was revoked.
+    fn counts_until(
+        &self,
+        purchase: PurchaseId,
+        key_version: u32,
+        links: Vec<Hash32>,
+        window: Seconds,
+    ) -> Answered<'_, Option<Seconds>>;
+
     /// Calls of a lane that are claimed.
     fn claimed(&self, purchase: PurchaseId, lane: Lane) -> Answered<'_, u64>;
 
     /// Sales of a provider from a number on, and the number to go on from. May wait a little when there are none.
     fn feed(&self, provider: ProviderId, cursor: u64) -> Answered<'_, (Vec<PurchaseId>, u64)>;
 
-    /// Acts, and waits until it is final.
+    /// Acts, and waits until it is final. [`LedgerError::Refused`] says that the same would be refused again.
     fn submit(&self, duty: Duty) -> Answered<'_, ()>;
 }

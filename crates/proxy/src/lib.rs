@@ -2,6 +2,7 @@
 
 mod admin;
 mod admit;
+mod backoff;
 mod body;
 pub mod config;
 mod duties;

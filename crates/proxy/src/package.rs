@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use surety_primitives::access::{Error as AccessError, Grant, LaneAuthority, LaneKey, Scope, SubGrant, verify_chain};
 use surety_primitives::{Hash32, Lane, PurchaseId};
 
+use crate::backoff::Backoff;
 use crate::ledger::PurchaseView;
 use crate::meter::{Bucket, Meter, Need};
 use crate::store::{CounterStore, MAX_LEASE, RECONCILE_AFTER, SEQ_BLOCK, StoreError};
@@ -92,6 +93,8 @@ pub(crate) struct Package {
     last_call_ms: AtomicU64,
     last_refresh_ms: AtomicU64,
     pub(crate) last_claim_ms: AtomicU64,
+    /// Duties that the ledger refused.
+    pub(crate) backoff: Backoff,
     loaded_ms: u64,
     reconciled: AtomicBool,
 }
@@ -118,6 +121,7 @@ impl Package {
             last_call_ms: AtomicU64::new(0),
             last_refresh_ms: AtomicU64::new(now_ms),
             last_claim_ms: AtomicU64::new(now_ms),
+            backoff: Backoff::default(),
             loaded_ms: now_ms,
             reconciled: AtomicBool::new(false),
         })
@@ -198,6 +202,9 @@ impl Package {
                 lane.bound = None;
                 lane.key = None;
             }
+        }
+        if *inner.view != view {
+            self.backoff.reset();
         }
         inner.view = Arc::new(view);
         Ok(())

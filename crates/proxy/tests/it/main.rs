@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod duties;
 mod happy;
 mod ledger;
 mod upstream;

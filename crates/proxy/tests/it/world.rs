@@ -66,6 +66,7 @@ pub(crate) fn view() -> PurchaseView {
         claimed: 0,
         settled: false,
         shown: false,
+        rows: 2,
     }
 }
 
@@ -253,7 +254,12 @@ impl Lanes {
     }
 
     pub(crate) fn of(key: SecretKey, chain: Vec<SubGrant>, lane: u16, state: LaneState) -> Self {
-        let signer = CallSigner::new(&grant(), chain.clone(), key, ProviderId(5), provider().public()).unwrap();
+        Self::under(&grant(), key, chain, lane, state)
+    }
+
+    /// The same under another row of the purchase.
+    pub(crate) fn under(grant: &Grant, key: SecretKey, chain: Vec<SubGrant>, lane: u16, state: LaneState) -> Self {
+        let signer = CallSigner::new(grant, chain.clone(), key, ProviderId(5), provider().public()).unwrap();
         Self { client: LaneClient::new(Arc::new(signer), Lane(lane), state).unwrap(), chain }
     }
 
