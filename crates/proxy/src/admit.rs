@@ -148,7 +148,9 @@ pub(crate) async fn sent_bound(
         tracing::warn!(%error, "revocations could not be read");
         Refusal::new(ProblemKind::LedgerStale, "revocations cannot be read now").retry_after(2)
     })?;
-    bound.set_revoked(revoked.contains(&true));
+    if revoked.contains(&true) {
+        bound.set_revoked();
+    }
     package.keep_bound(name, &bound);
     Ok(Some(bound))
 }

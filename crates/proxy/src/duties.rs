@@ -66,13 +66,13 @@ pub(crate) async fn read_offers(state: &State) {
 
 /// Looks at everything, again and again, until told to stop.
 pub(crate) async fn run(state: Arc<State>, mut stopped: watch::Receiver<bool>) {
-    if let Err(error) = recall(&state).await {
-        tracing::error!(%error, "purchases of before could not be read");
-    }
+    let mut before = None;
+    recall(&state, &mut before).await;
     let tick = Duration::from_millis(state.config.duties.tick_ms);
     for look in 1_u64.. {
         let wait = async {
             tokio::time::sleep(tick).await;
+            recall(&state, &mut before).await;
             look_around(&state, look).await;
         };
         tokio::select! {
@@ -82,16 +82,45 @@ pub(crate) async fn run(state: Arc<State>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Purchases of before the start: nobody may call again, and yet they are claimed.
-async fn recall(state: &State) -> Result<(), Error> {
-    for id in state.store.purchases().await? {
-        if let Some(view) = state.ledger.purchase(id).await?
-            && state.admit_package(id, view).await.is_err()
-        {
-            tracing::warn!(purchase = %id, "a purchase of before could not be loaded");
+/// Purchases of before the start: nobody may call again, and yet they are claimed. Those that cannot be read now stay in
+/// `before` for the next look.
+async fn recall(state: &State, before: &mut Option<Vec<(PurchaseId, Seconds)>>) {
+    if before.is_none() {
+        match state.store.purchases().await {
+            Ok(stored) => *before = Some(stored),
+            Err(error) => return tracing::error!(%error, "purchases of before could not be read"),
         }
     }
-    Ok(())
+    let (mut failed, mut untried) = (Vec::new(), before.take().unwrap_or_default().into_iter());
+    for (id, end) in untried.by_ref() {
+        match recall_one(state, id, end).await {
+            Ok(true) => {}
+            Ok(false) => failed.push((id, end)),
+            Err(error) => {
+                failed.push((id, end));
+                tracing::warn!(purchase = %id, %error, "a purchase of before could not be loaded");
+                if matches!(error, Error::Ledger(LedgerError::Unreachable(_))) {
+                    break;
+                }
+            }
+        }
+    }
+    // What failed goes behind what was not tried, so that nothing keeps the others waiting.
+    *before = Some(untried.chain(failed).collect());
+}
+
+/// Gives whether nothing more is to be done to know it: it is loaded, or swept.
+async fn recall_one(state: &State, id: PurchaseId, end: Seconds) -> Result<bool, Error> {
+    if state.packages.get(&id).is_some() {
+        return Ok(true);
+    }
+    match state.ledger.purchase(id).await? {
+        Ok(view) => Ok(state.admit_package(id, view).await.is_ok()),
+        Err(absence) if absence.clock > end.after(Seconds(state.config.duties.sweep_after_s)) => {
+            forget(state, id).await.map(|()| true)
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 async fn look_around(state: &Arc<State>, look: u64) {
@@ -130,8 +159,8 @@ async fn follow_feed(state: &State) -> Result<(), Error> {
 
 async fn attend(state: &Arc<State>, package: &Arc<Package>) -> Result<(), Error> {
     let now_ms = state.now_ms();
-    if package.wants_refresh(now_ms) {
-        refresh(state, package).await?;
+    if package.wants_refresh(now_ms) && !refresh(state, package).await? {
+        return Ok(());
     }
     if package.wants_reconcile(now_ms) {
         let unleased = state.store.reconcile(package.id).await?;
@@ -163,20 +192,30 @@ const fn shown_for(duties: &crate::config::DutyConfig) -> u64 {
     duties.claim_window_s.saturating_add(duties.contest_window_s)
 }
 
-/// Reads row and revocations again.
-async fn refresh(state: &State, package: &Package) -> Result<(), Error> {
-    let Some(view) = state.ledger.purchase(package.id).await? else {
-        forget(state, package.id).await?;
-        return Ok(());
+/// Reads row and revocations again. Gives whether the purchase is still there.
+async fn refresh(state: &State, package: &Package) -> Result<bool, Error> {
+    let view = match state.ledger.purchase(package.id).await? {
+        Ok(view) => view,
+        Err(absence) if package.is_gone(&absence, Seconds(state.config.duties.sweep_after_s)) => {
+            forget(state, package.id).await?;
+            return Ok(false);
+        }
+        Err(absence) => {
+            tracing::warn!(purchase = %package.id, height = %absence.height, "a node does not know the purchase");
+            return Ok(true);
+        }
     };
     if let Err(error) = package.update(view) {
         tracing::warn!(purchase = %package.id, %error, "the row names no usable key");
     }
     for bound in package.bounds() {
         let revoked = state.ledger.revoked(package.id, bound.authority.links.clone()).await?;
-        bound.set_revoked(revoked.contains(&true));
+        // Nothing is ever un-revoked: a node that lags only does not know it yet.
+        if revoked.contains(&true) {
+            bound.set_revoked();
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Claims what is worth it, or due.
@@ -212,7 +251,7 @@ async fn claim(state: &State, package: &Package, view: &PurchaseView, now: Secon
         act(state, package, Duty::Claim { purchase: package.id, vouchers: part.to_vec() }).await?;
     }
     package.last_claim_ms.store(now_ms, Ordering::Relaxed);
-    refresh(state, package).await
+    refresh(state, package).await.map(|_| ())
 }
 
 fn value(view: &PurchaseView, calls: u64) -> Amount {

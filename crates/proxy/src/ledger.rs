@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use surety_primitives::access::Grant;
 use surety_primitives::keys::PublicKey;
-use surety_primitives::{Amount, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, Hash32, Height, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 
 pub use self::client::ClientLedger;
 use crate::error::LedgerError;
@@ -47,6 +47,25 @@ pub struct PurchaseView {
     pub shown: bool,
     /// Rows of the ledger that belong to it, itself and its sale included.
     pub rows: u32,
+    /// Height of the header that proves the row: an older one takes nothing back.
+    pub height: Height,
+}
+
+impl PurchaseView {
+    /// Whether another row says the same, whenever it did.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        Self { height: self.height, ..other.clone() } == *self
+    }
+}
+
+/// That there is no such row, by a header that may be older than the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// The header's height.
+    pub height: Height,
+    /// Its ledger time.
+    pub clock: Seconds,
 }
 
 /// A listing, as its row says.
@@ -144,8 +163,8 @@ pub trait LedgerView: Send + Sync + 'static {
     /// A listing.
     fn service(&self, service: ServiceId) -> Answered<'_, Option<ServiceView>>;
 
-    /// A purchase.
-    fn purchase(&self, purchase: PurchaseId) -> Answered<'_, Option<PurchaseView>>;
+    /// A purchase, or that there is none.
+    fn purchase(&self, purchase: PurchaseId) -> Answered<'_, Result<PurchaseView, Absence>>;
 
     /// The purchase that a row with its proof shows: what a consumer posts to `grants`.
     fn check_grant(&self, proof: Vec<u8>) -> Answered<'_, PurchaseView>;

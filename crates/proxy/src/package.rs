@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use surety_primitives::access::{Error as AccessError, Grant, LaneAuthority, LaneKey, Scope, SubGrant, verify_chain};
-use surety_primitives::{Hash32, Lane, PurchaseId};
+use surety_primitives::{Hash32, Lane, PurchaseId, Seconds};
 
 use crate::backoff::Backoff;
-use crate::ledger::PurchaseView;
+use crate::ledger::{Absence, PurchaseView};
 use crate::meter::{Bucket, Meter, Need};
 use crate::store::{CounterStore, MAX_LEASE, RECONCILE_AFTER, SEQ_BLOCK, StoreError};
 
@@ -40,8 +40,8 @@ impl Bound {
         self.revoked.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_revoked(&self, revoked: bool) {
-        self.revoked.store(revoked, Ordering::Relaxed);
+    pub(crate) fn set_revoked(&self) {
+        self.revoked.store(true, Ordering::Relaxed);
     }
 }
 
@@ -108,7 +108,7 @@ impl Package {
         now_ms: u64,
     ) -> Result<Self, LoadError> {
         let root = Arc::new(Bound::new(&view.grant, Vec::new(), Vec::new())?);
-        store.open(id, view.grant.quota, view.window, view.grant.lanes).await?;
+        store.open(id, view.grant.quota, view.window, view.grant.lanes, view.grant.end).await?;
         let allotment = store.allot(id, view.window).await?;
         let mut meter = Meter::new(id, view.grant.quota, view.window, view.rate);
         meter.set_allotment(allotment);
@@ -195,6 +195,10 @@ impl Package {
     /// Takes a newer row in. A new root key ends every chain below the old one.
     pub(crate) fn update(&self, view: PurchaseView) -> Result<(), AccessError> {
         let mut inner = self.lock();
+        // A node that lags would bring a replaced key back.
+        if view.height < inner.view.height {
+            return Ok(());
+        }
         if inner.view.grant.hash() != view.grant.hash() {
             inner.root = Arc::new(Bound::new(&view.grant, Vec::new(), Vec::new())?);
             inner.bounds.clear();
@@ -203,11 +207,17 @@ impl Package {
                 lane.key = None;
             }
         }
-        if *inner.view != view {
+        if !inner.view.says_the_same(&view) {
             self.backoff.reset();
         }
         inner.view = Arc::new(view);
         Ok(())
+    }
+
+    /// Whether the purchase was swept: a header that lags may not know it yet, and none can lack it before its rows may go.
+    pub(crate) fn is_gone(&self, absence: &Absence, kept: Seconds) -> bool {
+        let view = self.view();
+        absence.height > view.height && absence.clock > view.grant.end.after(kept)
     }
 
     /// Binds a lane to who opened it.

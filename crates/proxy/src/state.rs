@@ -150,7 +150,7 @@ impl State {
             tracing::warn!(%error, "a purchase could not be looked up");
             Refusal::new(ProblemKind::LedgerStale, "the ledger cannot be asked for this purchase now").retry_after(2)
         })?;
-        match found.filter(|view| view.provider == self.config.provider && !view.settled) {
+        match found.ok().filter(|view| view.provider == self.config.provider && !view.settled) {
             None => Ok(None),
             Some(view) => self.admit_package(id, view).await.map(Some),
         }

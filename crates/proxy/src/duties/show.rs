@@ -35,7 +35,7 @@ pub(super) async fn show(state: &State, package: &Package, view: &PurchaseView, 
         return Ok(());
     }
     act(state, package, Duty::Show { purchase: package.id, entries }).await?;
-    refresh(state, package).await
+    refresh(state, package).await.map(|_| ())
 }
 
 /// One bad lane makes the ledger refuse all of them, and it shows only once: first all, then all but one, then one alone.

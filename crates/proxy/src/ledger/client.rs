@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
 use surety_client::caller::grant;
+use surety_client::light::Proven;
 use surety_client::{Error as ClientError, LightReader, Sender};
 use surety_ledger::AnyAction;
 use surety_ledger::market::state::{
@@ -14,10 +15,10 @@ use surety_ledger::market::{Claim, KeyChain, RowRef, Settle, ShowAnswers, ShownA
 use surety_primitives::api::ProvenRow;
 use surety_primitives::keys::{PublicKey, SecretKey};
 use surety_primitives::typed_data::Blob;
-use surety_primitives::{Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId, codec};
+use surety_primitives::{Hash32, Height, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId, codec};
 use tokio::task::JoinHandle;
 
-use super::{Answered, Duty, LedgerClock, LedgerView, PurchaseView, ServiceView, ShowLane};
+use super::{Absence, Answered, Duty, LedgerClock, LedgerView, PurchaseView, ServiceView, ShowLane};
 use crate::error::LedgerError;
 use crate::store::StoredVoucher;
 
@@ -60,7 +61,7 @@ impl ClientLedger {
         Ok(Self { reader, sender, key, network: header.network, newest, follower })
     }
 
-    async fn view(&self, id: PurchaseId, record: PurchaseRecord) -> Result<PurchaseView, LedgerError> {
+    async fn view(&self, id: PurchaseId, record: PurchaseRecord, height: Height) -> Result<PurchaseView, LedgerError> {
         let service = self.reader.record(SERVICES, &record.service).await.map_err(told)?.value;
         let over = self.clock().now >= record.end();
         let shown = over && self.reader.record(SHOWN, &id).await.map_err(told)?.value.is_some();
@@ -76,6 +77,7 @@ impl ClientLedger {
             settled: record.status == PurchaseStatus::Settled,
             shown,
             rows: record.rows,
+            height,
         })
     }
 
@@ -186,11 +188,12 @@ impl LedgerView for ClientLedger {
         .boxed()
     }
 
-    fn purchase(&self, purchase: PurchaseId) -> Answered<'_, Option<PurchaseView>> {
+    fn purchase(&self, purchase: PurchaseId) -> Answered<'_, Result<PurchaseView, Absence>> {
         async move {
-            match self.reader.purchase(purchase).await.map_err(told)?.value {
-                Some(record) => self.view(purchase, record).await.map(Some),
-                None => Ok(None),
+            let Proven { value, header } = self.reader.purchase(purchase).await.map_err(told)?;
+            match value {
+                Some(record) => self.view(purchase, record, header.height).await.map(Ok),
+                None => Ok(Err(Absence { height: header.height, clock: header.clock })),
             }
         }
         .boxed()
@@ -205,7 +208,7 @@ impl LedgerView for ClientLedger {
             let proven = self.reader.light().verify_record(PURCHASES, &id, &row, wall_ms());
             let proven = proven.map_err(|error| LedgerError::Unproven(error.to_string()))?;
             let record = proven.value.ok_or_else(|| LedgerError::Unproven("there is no such purchase".to_owned()))?;
-            self.view(id, record).await
+            self.view(id, record, proven.header.height).await
         }
         .boxed()
     }

@@ -58,7 +58,7 @@ impl Life {
     fn begin(path: &Path) -> Self {
         let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
         let store = RedbStore::with_backend(redb::backends::FileBackend::new(file).unwrap(), clock).unwrap();
-        store.open(ID, QUOTA, WINDOW, u32::from(LANES)).wait().unwrap();
+        store.open(ID, QUOTA, WINDOW, u32::from(LANES), Seconds(1_000_000)).wait().unwrap();
         let mut meter = Meter::new(ID, QUOTA, WINDOW, 0);
         meter.set_allotment(store.allot(ID, WINDOW).wait().unwrap());
         Self { meter, store }

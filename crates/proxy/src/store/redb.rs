@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::redb::{Database, StorageBackend};
 use surety_primitives::access::Flags;
-use surety_primitives::{Lane, PurchaseId};
+use surety_primitives::{Lane, PurchaseId, Seconds};
 
 use super::rows::{
     LaneRow, LeaseRow, Life, PackageRow, Tables, below, decode, failed, from, get, lane_key, number_key, put, remove,
@@ -78,12 +78,12 @@ impl RedbStore {
 }
 
 impl CounterStore for RedbStore {
-    fn open(&self, purchase: PurchaseId, quota: u64, window: u32, lanes: u32) -> Ticket<()> {
+    fn open(&self, purchase: PurchaseId, quota: u64, window: u32, lanes: u32, end: Seconds) -> Ticket<()> {
         let life = self.life;
         self.writer.write(move |tables| match get::<PackageRow>(&tables.packages, &purchase.0)? {
             Some(row) if (row.quota, row.window, row.lanes) == (quota, window, lanes) => Ok(()),
             Some(_) => Err(StoreError::OtherTerms(purchase)),
-            None => put(&mut tables.packages, &purchase.0, &fresh(quota, window, lanes, life)),
+            None => put(&mut tables.packages, &purchase.0, &fresh(quota, window, lanes, end, life)),
         })
     }
 
@@ -179,10 +179,13 @@ impl CounterStore for RedbStore {
         })
     }
 
-    fn purchases(&self) -> Ticket<Vec<PurchaseId>> {
+    fn purchases(&self) -> Ticket<Vec<(PurchaseId, Seconds)>> {
         self.writer.read(|tables| {
-            let rows = below(&tables.packages, &[])?;
-            Ok(rows.iter().filter_map(|(key, _)| key.as_slice().try_into().ok().map(PurchaseId)).collect())
+            let read = |(key, row): (Vec<u8>, Vec<u8>)| {
+                let id = key.as_slice().try_into().map_err(failed)?;
+                Ok((PurchaseId(id), Seconds(decode::<PackageRow>(&row)?.end)))
+            };
+            below(&tables.packages, &[])?.into_iter().map(read).collect()
         })
     }
 
@@ -228,11 +231,12 @@ fn mark_key(name: &str) -> Vec<u8> {
     [b"mark/", name.as_bytes()].concat()
 }
 
-const fn fresh(quota: u64, window: u32, lanes: u32, life: Life) -> PackageRow {
+const fn fresh(quota: u64, window: u32, lanes: u32, end: Seconds, life: Life) -> PackageRow {
     PackageRow {
         quota,
         window,
         lanes,
+        end: end.0,
         debited: 0,
         next_lease: 1,
         life,

@@ -28,6 +28,8 @@ pub(super) struct PackageRow {
     pub(super) quota: u64,
     pub(super) window: u32,
     pub(super) lanes: u32,
+    /// When it ends, ledger seconds.
+    pub(super) end: u64,
     /// Units leased or used, of live and dead lives.
     pub(super) debited: u64,
     pub(super) next_lease: u64,

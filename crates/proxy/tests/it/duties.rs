@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use surety_primitives::access::{Flags, LaneState, SubGrantTerms};
-use surety_primitives::{Amount, Hash32, Lane, Seconds};
+use hyper::StatusCode;
+use surety_primitives::access::{Flags, LaneState, ProblemKind, SubGrantTerms};
+use surety_primitives::{Amount, Hash32, Height, Lane, Seconds};
+use surety_proxy::ledger::Absence;
 
 use crate::ledger::Rows;
 use crate::world::{Lanes, PURCHASE, World, grant, key};
@@ -107,7 +109,7 @@ async fn a_lane_whose_key_was_replaced_too_long_ago_is_left_out_of_what_is_shown
     for _ in 0..100 {
         let (call, mut pending) = lane.opening("/api/x", Flags::NONE);
         let got = world.call("/api/x", &call, &[], b"").await;
-        if got.status == hyper::StatusCode::OK {
+        if got.status == StatusCode::OK {
             lane.accept(&mut pending, &got);
             break;
         }
@@ -117,4 +119,81 @@ async fn a_lane_whose_key_was_replaced_too_long_ago_is_left_out_of_what_is_shown
     until(&world, |rows| rows.purchases[&PURCHASE].shown).await;
     assert_eq!(world.ledger.0.lock().unwrap().shown, [Lane(2)]);
     assert_eq!(sent(&world, "show"), 1, "nothing was refused first");
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_know_a_purchase_yet_makes_nobody_forget_it() {
+    let world = World::new().await;
+    let mut lane = Lanes::new(0);
+    lane.open(&world).await;
+    let (call, mut pending) = lane.tagged("/api/x", Flags::NONE);
+    let first = world.call("/api/x", &call, &[], b"").await;
+    lane.accept(&mut pending, &first);
+    world.settle(&[lane.voucher()]).await;
+    // From before the purchase; and from after it, at a time at which nobody can have swept it.
+    for (height, clock) in [(1, 990_000), (200, 1_000_000)] {
+        world.ledger.0.lock().unwrap().lagging = Some(Err(Absence { height: Height(height), clock: Seconds(clock) }));
+        lane.sign(&world, "/api/x").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    world.ledger.0.lock().unwrap().lagging = None;
+    let again = world.call("/api/x", &call, &[], b"").await;
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &first.body));
+    assert_eq!(world.reached(), 4, "a number that was used is not served again");
+    world.settle(&[lane.voucher()]).await;
+    at(&world, 2_000_000);
+    until(&world, |rows| rows.claimed.get(&(PURCHASE, Lane(0))) == Some(&4)).await;
+}
+
+#[tokio::test]
+async fn an_older_row_brings_no_replaced_key_back() {
+    let world = World::new().await;
+    let older = crate::world::view();
+    let mut lane = Lanes::new(0);
+    lane.open(&world).await;
+    {
+        let mut rows = world.ledger.0.lock().unwrap();
+        rows.replaced.insert(1, (key(1).public(), Seconds(1_259_200)));
+        let view = rows.purchases.get_mut(&PURCHASE).unwrap();
+        (view.grant.call_key, view.grant.key_version, view.height) = (key(9).public(), 2, Height(101));
+    }
+    let mut refused = 0;
+    for _ in 0..100 {
+        let (call, _) = lane.signed("/api/x", Flags::NONE);
+        let got = world.call("/api/x", &call, &[], b"").await;
+        if got.status == StatusCode::OK {
+            assert_eq!(refused, 0, "the replaced key is served again");
+        } else {
+            assert_eq!(got.kind(), ProblemKind::NeedChain);
+            refused += 1;
+            // From now on a node answers that lags by two blocks.
+            world.ledger.0.lock().unwrap().lagging =
+                Some(Ok(surety_proxy::ledger::PurchaseView { height: Height(99), ..older.clone() }));
+            if refused == 1 {
+                // A call makes the sidecar read the row again.
+                let mut new = grant();
+                (new.call_key, new.key_version) = (key(9).public(), 2);
+                let mut other = Lanes::under(&new, key(9), Vec::new(), 2, LaneState::default());
+                other.open(&world).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            if refused > 3 {
+                return;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the new key was never seen");
+}
+
+#[tokio::test]
+async fn a_purchase_of_before_that_cannot_be_read_at_the_start_is_claimed_all_the_same() {
+    let world = World::new().await;
+    let mut lane = Lanes::new(0);
+    lane.open(&world).await;
+    world.settle(&[lane.voucher()]).await;
+    world.ledger.0.lock().unwrap().failing = 3;
+    let world = world.restart().await;
+    at(&world, 2_000_000);
+    until(&world, |rows| rows.claimed.get(&(PURCHASE, Lane(0))) == Some(&1)).await;
 }

@@ -19,7 +19,7 @@ use surety_primitives::access::{
 };
 use surety_primitives::answer::Reply;
 use surety_primitives::keys::{DhSecret, SecretKey};
-use surety_primitives::{Amount, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, Hash32, Height, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 use surety_proxy::config::{DutyConfig, Limits, ServiceConfig, SidecarConfig};
 use surety_proxy::ledger::PurchaseView;
 use surety_proxy::{Sidecar, run};
@@ -67,6 +67,7 @@ pub(crate) fn view() -> PurchaseView {
         settled: false,
         shown: false,
         rows: 2,
+        height: Height(100),
     }
 }
 
