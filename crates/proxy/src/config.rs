@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use surety_primitives::access::is_plain_path;
 use surety_primitives::{Amount, CALL, ProviderId, ServiceId};
 
 use crate::error::Error;
@@ -155,7 +156,10 @@ impl SidecarConfig {
             (self.scheme == "http" || self.scheme == "https", "scheme is http or https"),
             (!self.authority.is_empty() && !self.authority.contains('/'), "authority is a host with its port"),
             (self.prefix.is_empty() || is_path(&self.prefix), "prefix begins with / and does not end with one"),
-            (self.services.iter().all(|service| service.path.starts_with('/')), "a service's path begins with /"),
+            (
+                self.services.iter().all(|service| is_plain_path(&service.path)),
+                "a service's path begins with / and has no dot segments",
+            ),
             (self.limits.header_bytes >= 8_192, "limits.header_bytes is at least 8192: a chain and its scopes need it"),
             (self.limits.connections > 0 && self.limits.lookups > 0, "limits are above 0"),
             (self.services.iter().all(|service| service.timeout_s > 0), "a service's timeout_s is above 0"),

@@ -7,5 +7,6 @@ mod crash;
 mod duties;
 mod happy;
 mod ledger;
+mod paths;
 mod upstream;
 mod world;
