@@ -14,7 +14,7 @@ use surety_primitives::access::{Problem, ProblemKind, QuotaState};
 use surety_primitives::{Hash32, Lane, PurchaseId, Seconds};
 
 pub(crate) use self::lane::{LaneMeter, Outcome, Reply, StoredReply};
-pub(crate) use self::rate::Bucket;
+pub(crate) use self::rate::{Bucket, LinkRate, Rates};
 use crate::package::Bound;
 use crate::store::{LaneOwner, Lease, LeaseId, SEQ_BLOCK, StoredVoucher};
 
@@ -95,6 +95,7 @@ pub(crate) struct Meter {
     acknowledged: u64,
     lanes: HashMap<Lane, Box<LaneMeter>>,
     rate: Bucket,
+    rates: Rates,
     /// When the dead may have left more of W, and the store is asked again.
     ask_window_at_ms: u64,
 }
@@ -113,6 +114,7 @@ impl Meter {
             acknowledged: 0,
             lanes: HashMap::new(),
             rate: Bucket::new(rate),
+            rates: Rates::default(),
             ask_window_at_ms: 0,
         }
     }
@@ -131,9 +133,11 @@ impl Meter {
         if !self.rate.has_room(ask.now_ms) {
             return Err(ProblemKind::RateLimited);
         }
-        let Some(lane) = self.lanes.get_mut(&ask.lane) else { return Ok(Admission::Need(Need::Lane)) };
-        if !lane.rate.has_room(ask.now_ms) {
+        if !self.rates.have_room(&ask.bound.rates, ask.now_ms) {
             return Err(ProblemKind::RateLimited);
+        }
+        if !self.lanes.contains_key(&ask.lane) {
+            return Ok(Admission::Need(Need::Lane));
         }
         if let Some(voucher) = ask.voucher {
             *keep_voucher = self.acknowledge(ask.lane, voucher, ask.now_ms)?;
@@ -166,7 +170,7 @@ impl Meter {
         self.units -= 1;
         self.pending += 1;
         self.rate.take();
-        lane.rate.take();
+        self.rates.take(&ask.bound.rates);
         lane.admit(ask.seq, ask.request, ask.now_ms);
         let numbers_left = lane.ceiling().saturating_sub(ask.seq);
         let ceiling = lane.ceiling().saturating_add(SEQ_BLOCK);

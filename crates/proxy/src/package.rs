@@ -9,7 +9,7 @@ use surety_primitives::{Hash32, Lane, PurchaseId, Seconds};
 
 use crate::backoff::Backoff;
 use crate::ledger::{Absence, PurchaseView};
-use crate::meter::{Bucket, Meter, Need};
+use crate::meter::{LinkRate, Meter, Need};
 use crate::store::{CounterStore, MAX_LEASE, RECONCILE_AFTER, SEQ_BLOCK, StoreError};
 
 /// Chains kept a purchase; one more empties the cache.
@@ -22,6 +22,8 @@ pub(crate) struct Bound {
     pub(crate) scopes: Vec<Scope>,
     pub(crate) chain: Vec<SubGrant>,
     pub(crate) key_version: u32,
+    /// The links that grant a rate.
+    pub(crate) rates: Vec<LinkRate>,
     revoked: AtomicBool,
 }
 
@@ -33,7 +35,10 @@ impl Bound {
         if !authority.scopes.iter().all(has) {
             return Err(AccessError::NeedScope);
         }
-        Ok(Self { authority, scopes, chain, key_version: grant.key_version, revoked: AtomicBool::new(false) })
+        // The first link is the grant itself.
+        let rates = authority.links.iter().skip(1).zip(&chain).map(|(link, sub)| (*link, sub.terms.rate));
+        let rates = rates.filter(|(_, rate)| *rate > 0).collect();
+        Ok(Self { authority, scopes, chain, key_version: grant.key_version, rates, revoked: AtomicBool::new(false) })
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
@@ -225,7 +230,6 @@ impl Package {
         if let Some(lane) = self.lock().meter.lane_mut(lane)
             && (key.is_some() || lane.bound.is_none())
         {
-            lane.rate = Bucket::new(bound.authority.rate);
             lane.bound = Some(Arc::clone(bound));
             lane.key = key.map(Arc::new);
         }

@@ -8,5 +8,6 @@ mod duties;
 mod happy;
 mod ledger;
 mod paths;
+mod rates;
 mod upstream;
 mod world;
