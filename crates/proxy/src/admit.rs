@@ -109,7 +109,9 @@ pub(crate) async fn admit(
         };
         verify_call(call, &context, |_| bound.is_revoked())
     };
-    let bound = verified(&snapshot, sent, check).map_err(|error| refuse(error, &package, call))?;
+    let bound = authority_of(call, &snapshot, sent)
+        .and_then(|sent| verified(&snapshot, sent, check))
+        .map_err(|error| refuse(error, &package, call))?;
     let voucher = match call {
         Call::Mac(_) => None,
         Call::Signed(signed) => Some(StoredVoucher {
@@ -153,6 +155,14 @@ pub(crate) async fn sent_bound(
     }
     package.keep_bound(name, &bound);
     Ok(Some(bound))
+}
+
+/// A tag is made with the key that the lane's opening agreed on, under its authority and no other: a chain that comes along
+/// must be that authority's own.
+fn authority_of(call: &Call, snapshot: &Snapshot, sent: Option<Arc<Bound>>) -> Result<Option<Arc<Bound>>, AccessError> {
+    let (Call::Mac(_), Some(bound)) = (call, &sent) else { return Ok(sent) };
+    let own = snapshot.bound.as_ref().ok_or(AccessError::NeedOpen)?;
+    if own.authority.links == bound.authority.links { Ok(sent) } else { Err(AccessError::NeedOpen) }
 }
 
 /// Steps 3 to 7 under the authority that fits: the one sent, else the lane's, else the root key's.

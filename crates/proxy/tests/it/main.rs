@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod chains;
 mod crash;
 mod duties;
 mod happy;
