@@ -71,6 +71,7 @@ struct Granted {
 async fn grants(state: &Arc<State>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Refusal> {
     let proof = read_request(request.into_body(), MAX_GRANT, state.config.limits.read_timeout()).await?;
     state.ledger_now(false)?;
+    let _permit = state.lookup_permit()?;
     let view = state.ledger.check_grant(proof.to_vec()).await.map_err(|error| {
         // What does not hold is the caller's; what cannot be asked is not.
         match error {

@@ -32,6 +32,8 @@ pub(crate) struct Rows {
     pub(crate) failing: usize,
     /// Whether a claim finds nothing new, whatever it brings.
     pub(crate) refuse_claims: bool,
+    /// How long a grant's proof takes to check.
+    pub(crate) slow_check: Duration,
     /// Whether nothing can be asked.
     pub(crate) down: bool,
 }
@@ -53,6 +55,7 @@ impl MemoryLedger {
             lagging: None,
             failing: 0,
             refuse_claims: false,
+            slow_check: Duration::ZERO,
             down: false,
         }))
     }
@@ -101,11 +104,13 @@ impl LedgerView for MemoryLedger {
     }
 
     fn check_grant(&self, proof: Vec<u8>) -> BoxFuture<'_, Result<PurchaseView, LedgerError>> {
-        self.read(move |rows| {
+        let checked = self.read(move |rows| {
             let id = proof.as_slice().try_into().map(PurchaseId).ok();
             let view = id.and_then(|id| rows.purchases.get(&id)).cloned();
             view.ok_or_else(|| LedgerError::Unproven("no such row".to_owned()))
-        })
+        });
+        let wait = self.0.lock().unwrap().slow_check;
+        tokio::time::sleep(wait).then(|()| checked).boxed()
     }
 
     fn revoked(&self, _: PurchaseId, links: Vec<Hash32>) -> BoxFuture<'_, Result<Vec<bool>, LedgerError>> {

@@ -8,6 +8,7 @@ mod crash;
 mod duties;
 mod happy;
 mod ledger;
+mod limits;
 mod paths;
 mod rates;
 mod upstream;
