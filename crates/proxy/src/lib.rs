@@ -5,6 +5,7 @@ mod admit;
 mod backoff;
 mod body;
 pub mod config;
+mod connections;
 mod duties;
 pub mod error;
 mod forward;

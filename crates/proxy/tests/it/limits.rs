@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use hyper::{HeaderMap, Method, StatusCode};
-use surety_primitives::access::ProblemKind;
+use surety_primitives::access::{Flags, ProblemKind, encode_call};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::world::{PURCHASE, World};
+use crate::world::{Lanes, PURCHASE, World};
 
 #[tokio::test]
 async fn only_so_many_grants_are_checked_at_a_time() {
@@ -19,4 +21,37 @@ async fn only_so_many_grants_are_checked_at_a_time() {
     assert_eq!(first.status, StatusCode::OK);
     assert_eq!(second.kind(), ProblemKind::RateLimited);
     assert_eq!(post().await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_reads_nothing_loses_its_connection() {
+    const LONG: usize = 40_000_000;
+    let world = World::with(|config, _| config.limits.write_timeout_s = 1).await;
+    let mut lane = Lanes::new(0);
+    lane.open(&world).await;
+    let (call, _) = lane.tagged(&format!("/api/long?{LONG}"), Flags::NONE);
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let call = encode_call(&call);
+    let text = format!("GET /api/long?{LONG} HTTP/1.1\r\nhost: a\r\nte: trailers\r\nsurety-call: {call}\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // What lies in the buffers of the system still comes, and then nothing more.
+    let mut read = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut read)).await;
+    assert!(!read.is_empty() && read.len() < LONG, "{} bytes", read.len());
+    assert_eq!(lane.sign(&world, "/api/x").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn one_address_takes_no_more_than_its_part_of_the_connections() {
+    let world = World::with(|config, _| config.limits.connections_per_address = 2).await;
+    let connect = || TcpStream::connect(world.address);
+    let held = [connect().await.unwrap(), connect().await.unwrap()];
+    let mut third = connect().await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_millis(500), third.read(&mut [0; 1])).await;
+    assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut lane = Lanes::new(0);
+    lane.open(&world).await;
 }
