@@ -162,6 +162,7 @@ async fn attend(state: &Arc<State>, package: &Arc<Package>) -> Result<(), Error>
     if package.wants_refresh(now_ms) && !refresh(state, package).await? {
         return Ok(());
     }
+    package.trim_window(state.store.as_ref(), now_ms).await?;
     if package.wants_reconcile(now_ms) {
         let unleased = state.store.reconcile(package.id).await?;
         package.lock().meter.set_unleased(unleased);

@@ -12,6 +12,8 @@ use crate::ledger::{Absence, PurchaseView};
 use crate::meter::{LinkRate, Meter, Need};
 use crate::store::{CounterStore, MAX_LEASE, RECONCILE_AFTER, SEQ_BLOCK, StoreError};
 
+/// Milliseconds without a call after which a purchase holds no more of W than is pending.
+const IDLE_MS: u64 = 5_000;
 /// Chains kept a purchase; one more empties the cache.
 const MAX_BOUNDS: usize = 2_048;
 
@@ -105,7 +107,7 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// Makes a purchase known to the store and takes its part of W.
+    /// Makes a purchase known to the store.
     pub(crate) async fn load(
         id: PurchaseId,
         view: PurchaseView,
@@ -114,9 +116,9 @@ impl Package {
     ) -> Result<Self, LoadError> {
         let root = Arc::new(Bound::new(&view.grant, Vec::new(), Vec::new())?);
         store.open(id, view.grant.quota, view.window, view.grant.lanes, view.grant.end).await?;
-        let allotment = store.allot(id, view.window).await?;
-        let mut meter = Meter::new(id, view.grant.quota, view.window, view.rate);
-        meter.set_allotment(allotment);
+        // What an earlier life held lapses now; a part of W is taken when it is needed.
+        store.allot(id, 0).await?;
+        let meter = Meter::new(id, view.grant.quota, view.window, view.rate);
         let inner = Inner { view: Arc::new(view), root, bounds: HashMap::new(), meter };
         Ok(Self {
             id,
@@ -243,8 +245,9 @@ impl Package {
             Need::Ceiling(ceiling) => self.reserve(lane, ceiling, store).await,
             Need::Units => self.lease(store).await,
             Need::Window => {
-                let allotment = store.allot(self.id, self.view().window).await?;
-                self.lock().meter.set_allotment(allotment);
+                let Some(want) = self.lock().meter.wanted_window() else { return Ok(()) };
+                let held = store.allot(self.id, want).await?;
+                self.lock().meter.hold_window(held, want);
                 Ok(())
             }
         }
@@ -300,6 +303,15 @@ impl Package {
         let lease = store.lease(self.id, MAX_LEASE).await?;
         self.lock().meter.add_lease(&lease);
         Ok(())
+    }
+
+    /// Gives back what is not needed of W, so that a crash takes little of it along.
+    pub(crate) async fn trim_window(&self, store: &dyn CounterStore, now_ms: u64) -> Result<(), StoreError> {
+        let _one = self.asking.lock().await;
+        let is_idle = now_ms.saturating_sub(self.last_call_ms.load(Ordering::Relaxed)) > IDLE_MS;
+        // Less is used from here on, so that the store may know it later.
+        let Some(held) = self.lock().meter.trim_window(is_idle) else { return Ok(()) };
+        store.allot(self.id, held).await.map(|_| ())
     }
 
     /// Gives back what is not used: at shutdown, when nothing is under way any more.

@@ -132,6 +132,7 @@ impl CounterStore for RedbStore {
                 fence: before.as_ref().map_or(1, |row| row.fence + 1),
                 ceiling: before.as_ref().map_or(0, |row| row.ceiling),
                 signed: !inherited,
+                lapsed: before.as_ref().is_some_and(|row| row.lapsed),
                 best: before.as_ref().and_then(|row| row.best.clone()),
                 opening: before.and_then(|row| row.opening),
             };
@@ -250,7 +251,7 @@ const fn fresh(quota: u64, window: u32, lanes: u32, end: Seconds, life: Life) ->
 
 /// What an earlier life held of W has lapsed when a later one first looks.
 fn enter_life(
-    tables: &Tables<'_>,
+    tables: &mut Tables<'_>,
     purchase: PurchaseId,
     row: &mut PackageRow,
     life: Life,
@@ -259,12 +260,23 @@ fn enter_life(
     if row.life == life {
         return Ok(());
     }
-    let held = row.allotted;
+    let (held, dead) = (row.allotted, row.life);
     row.life = life;
     row.allotted = 0;
     row.lapsed_at = now.max(1);
     row.forgiven = row.forgiven.saturating_add(u64::from(held));
-    row.unsigned = u32::try_from(tables.lanes_of(purchase)?.len()).unwrap_or(u32::MAX);
+    if held == 0 {
+        return Ok(());
+    }
+    // A lane that the dead life did not take has nothing unacknowledged of it.
+    for (key, bytes) in below(&tables.lanes, &purchase.0)? {
+        let mut lane = decode::<LaneRow>(&bytes)?;
+        if lane.life == dead && !lane.lapsed {
+            lane.lapsed = true;
+            row.unsigned = row.unsigned.saturating_add(1);
+            put(&mut tables.lanes, &key, &lane)?;
+        }
+    }
     row.lapsed = if row.unsigned == 0 { 0 } else { row.lapsed.saturating_add(held).min(row.window) };
     Ok(())
 }
@@ -305,7 +317,9 @@ fn keep_voucher(
     }
     if row.fence == fence && !row.signed {
         row.signed = true;
-        if let Some(mut package) = get::<PackageRow>(&tables.packages, &purchase.0)? {
+        if std::mem::take(&mut row.lapsed)
+            && let Some(mut package) = get::<PackageRow>(&tables.packages, &purchase.0)?
+        {
             package.unsigned = package.unsigned.saturating_sub(1);
             if package.unsigned == 0 {
                 package.lapsed = 0;

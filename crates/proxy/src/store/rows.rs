@@ -39,7 +39,7 @@ pub(super) struct PackageRow {
     pub(super) allotted: u32,
     /// What dead lives still hold of W.
     pub(super) lapsed: u32,
-    /// Lanes of dead lives that have sent nothing signed since.
+    /// Lanes that dead lives called in, holding a part of W, and that have sent nothing signed since.
     pub(super) unsigned: u32,
     /// All that ever lapsed: calls that may have been served and show in no voucher.
     pub(super) forgiven: u64,
@@ -62,6 +62,8 @@ pub(super) struct LaneRow {
     pub(super) ceiling: u64,
     /// Whether the present owner knows what is acknowledged.
     pub(super) signed: bool,
+    /// Whether the package counts it among its unsigned lanes.
+    pub(super) lapsed: bool,
     pub(super) best: Option<StoredVoucher>,
     pub(super) opening: Option<StoredVoucher>,
 }
