@@ -15,6 +15,7 @@ mod metrics;
 mod package;
 mod packages;
 mod refusal;
+mod replies;
 mod reply;
 mod serve;
 mod sidecar;

@@ -10,6 +10,7 @@ use surety_primitives::{Hash32, Lane, PurchaseId, Seconds};
 use crate::backoff::Backoff;
 use crate::ledger::{Absence, PurchaseView};
 use crate::meter::{LinkRate, Meter, Need};
+use crate::replies::Replies;
 use crate::store::{CounterStore, MAX_LEASE, RECONCILE_AFTER, SEQ_BLOCK, StoreError};
 
 /// Milliseconds without a call after which a purchase holds no more of W than is pending.
@@ -88,6 +89,8 @@ pub(crate) struct Inner {
     root: Arc<Bound>,
     bounds: HashMap<Hash32, Arc<Bound>>,
     pub(crate) meter: Meter,
+    /// What was answered lately and is written down nowhere.
+    pub(crate) replies: Replies,
 }
 
 /// A purchase.
@@ -119,7 +122,7 @@ impl Package {
         // What an earlier life held lapses now; a part of W is taken when it is needed.
         store.allot(id, 0).await?;
         let meter = Meter::new(id, view.grant.quota, view.window, view.rate);
-        let inner = Inner { view: Arc::new(view), root, bounds: HashMap::new(), meter };
+        let inner = Inner { view: Arc::new(view), root, bounds: HashMap::new(), meter, replies: Replies::default() };
         Ok(Self {
             id,
             inner: Mutex::new(inner),
@@ -310,7 +313,14 @@ impl Package {
         let _one = self.asking.lock().await;
         let is_idle = now_ms.saturating_sub(self.last_call_ms.load(Ordering::Relaxed)) > IDLE_MS;
         // Less is used from here on, so that the store may know it later.
-        let Some(held) = self.lock().meter.trim_window(is_idle) else { return Ok(()) };
+        let held = {
+            let mut inner = self.lock();
+            if inner.meter.pending() == 0 {
+                inner.replies.clear();
+            }
+            inner.meter.trim_window(is_idle)
+        };
+        let Some(held) = held else { return Ok(()) };
         store.allot(self.id, held).await.map(|_| ())
     }
 

@@ -9,6 +9,7 @@ mod duties;
 mod happy;
 mod ledger;
 mod limits;
+mod lost;
 mod paths;
 mod rates;
 mod upstream;
