@@ -19,8 +19,9 @@ use crate::refusal::Refusal;
 use crate::state::{Route, State, store_down, wall};
 use crate::store::StoredVoucher;
 
-/// How often a call may ask the store for something before it is told to come back.
-const MAX_ROUNDS: usize = 8;
+/// How often a call may ask the store for something before it is told to come back: W and quota come in parts, which others
+/// may use up first.
+const MAX_ROUNDS: usize = 32;
 
 /// A call that is to be forwarded, or was answered before.
 pub(crate) enum Admitted {

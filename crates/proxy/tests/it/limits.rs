@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use hyper::{HeaderMap, Method, StatusCode};
-use surety_primitives::access::{Flags, ProblemKind, encode_call};
+use surety_primitives::Lane;
+use surety_primitives::access::{Call, Flags, Head, ProblemKind, SignedCall, encode_call};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::world::{Lanes, PURCHASE, World};
+use crate::world::{Lanes, PURCHASE, World, deadline, key, request};
 
 #[tokio::test]
 async fn only_so_many_grants_are_checked_at_a_time() {
@@ -54,4 +55,21 @@ async fn one_address_takes_no_more_than_its_part_of_the_connections() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut lane = Lanes::new(0);
     lane.open(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_come_all_at_once_wait_for_their_parts_of_quota_and_window() {
+    const CALLS: u64 = 36;
+    let world = World::with(|_, view| view.window = 40).await;
+    let call = |seq| {
+        let lane = Lane((seq % 4) as u16);
+        let head = Head { flags: Flags::NONE, purchase: PURCHASE, lane, seq, cum: 0, deadline: deadline() };
+        Call::Signed(SignedCall::sign(&key(1), head, None, &request("/api/x", b"")).unwrap())
+    };
+    let calls: Vec<Call> = (1..=CALLS).map(call).collect();
+    let served = futures::future::join_all(calls.iter().map(|call| world.call("/api/x", call, &[], b""))).await;
+    for got in served {
+        assert_eq!(got.status, StatusCode::OK, "{got:?}");
+    }
+    assert_eq!(world.reached(), CALLS);
 }
