@@ -164,7 +164,7 @@ impl Package {
     /// Whether its row should be read again: there were calls since, or a minute has passed.
     pub(crate) fn wants_refresh(&self, now_ms: u64) -> bool {
         let last = self.last_refresh_ms.load(Ordering::Relaxed);
-        let due = self.last_call_ms.load(Ordering::Relaxed) > last || now_ms.saturating_sub(last) > 60_000;
+        let due = self.last_call_ms.load(Ordering::Relaxed) >= last || now_ms.saturating_sub(last) > 60_000;
         if due {
             self.last_refresh_ms.store(now_ms, Ordering::Relaxed);
         }

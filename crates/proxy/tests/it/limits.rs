@@ -66,6 +66,9 @@ async fn calls_that_come_all_at_once_wait_for_their_parts_of_quota_and_window() 
         let head = Head { flags: Flags::NONE, purchase: PURCHASE, lane, seq, cum: 0, deadline: deadline() };
         Call::Signed(SignedCall::sign(&key(1), head, None, &request("/api/x", b"")).unwrap())
     };
+    // Known before: only so many look for a purchase at a time.
+    let known = world.raw(Method::POST, "/.well-known/surety/grants", HeaderMap::new(), &PURCHASE.0).await;
+    assert_eq!(known.status, StatusCode::OK);
     let calls: Vec<Call> = (1..=CALLS).map(call).collect();
     let served = futures::future::join_all(calls.iter().map(|call| world.call("/api/x", call, &[], b""))).await;
     for got in served {
