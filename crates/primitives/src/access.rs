@@ -32,7 +32,7 @@ pub use header::{
 pub use mac::{LaneKey, TagReply};
 pub use problem::{Problem, ProblemKind};
 pub use request::{Request, body_hash, normalize_authority, request_hash};
-pub use scope::Scope;
+pub use scope::{Scope, is_plain_path};
 pub use verify::{
     CallContext, GRANT_SKEW, MAX_AHEAD, MAX_BEHIND, check_deadline, verify_call, verify_mac_call, verify_signed_call,
     verify_voucher,

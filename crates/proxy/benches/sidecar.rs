@@ -30,7 +30,7 @@ use surety_primitives::access::{
 };
 use surety_primitives::answer::Reply;
 use surety_primitives::keys::{DhSecret, SecretKey};
-use surety_primitives::{Amount, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, Hash32, Height, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 use surety_proxy::Sidecar;
 use surety_proxy::config::{DutyConfig, Limits, ServiceConfig, SidecarConfig};
 use surety_proxy::ledger::PurchaseView;
@@ -215,6 +215,8 @@ fn view(cover: Amount) -> PurchaseView {
         claimed: 0,
         settled: false,
         shown: false,
+        rows: 2,
+        height: Height(1),
     }
 }
 

@@ -19,8 +19,9 @@ use crate::refusal::Refusal;
 use crate::state::{Route, State, store_down, wall};
 use crate::store::StoredVoucher;
 
-/// How often a call may ask the store for something before it is told to come back.
-const MAX_ROUNDS: usize = 8;
+/// How often a call may ask the store for something before it is told to come back: W and quota come in parts, which others
+/// may use up first.
+const MAX_ROUNDS: usize = 32;
 
 /// A call that is to be forwarded, or was answered before.
 pub(crate) enum Admitted {
@@ -109,7 +110,9 @@ pub(crate) async fn admit(
         };
         verify_call(call, &context, |_| bound.is_revoked())
     };
-    let bound = verified(&snapshot, sent, check).map_err(|error| refuse(error, &package, call))?;
+    let bound = authority_of(call, &snapshot, sent)
+        .and_then(|sent| verified(&snapshot, sent, check))
+        .map_err(|error| refuse(error, &package, call))?;
     let voucher = match call {
         Call::Mac(_) => None,
         Call::Signed(signed) => Some(StoredVoucher {
@@ -148,9 +151,19 @@ pub(crate) async fn sent_bound(
         tracing::warn!(%error, "revocations could not be read");
         Refusal::new(ProblemKind::LedgerStale, "revocations cannot be read now").retry_after(2)
     })?;
-    bound.set_revoked(revoked.contains(&true));
+    if revoked.contains(&true) {
+        bound.set_revoked();
+    }
     package.keep_bound(name, &bound);
     Ok(Some(bound))
+}
+
+/// A tag is made with the key that the lane's opening agreed on, under its authority and no other: a chain that comes along
+/// must be that authority's own.
+fn authority_of(call: &Call, snapshot: &Snapshot, sent: Option<Arc<Bound>>) -> Result<Option<Arc<Bound>>, AccessError> {
+    let (Call::Mac(_), Some(bound)) = (call, &sent) else { return Ok(sent) };
+    let own = snapshot.bound.as_ref().ok_or(AccessError::NeedOpen)?;
+    if own.authority.links == bound.authority.links { Ok(sent) } else { Err(AccessError::NeedOpen) }
 }
 
 /// Steps 3 to 7 under the authority that fits: the one sent, else the lane's, else the root key's.

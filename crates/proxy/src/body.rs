@@ -67,8 +67,8 @@ pub(crate) trait StreamEnd: Send {
     fn complete(self: Box<Self>, body: Hash32) -> HeaderMap;
     /// The API behind broke off.
     fn broken(self: Box<Self>);
-    /// The caller went away.
-    fn abandoned(self: Box<Self>);
+    /// The caller went away, after a part with this hash.
+    fn abandoned(self: Box<Self>, body: Hash32);
 }
 
 /// A reply's body.
@@ -101,7 +101,7 @@ impl ReplyBody {
 impl Drop for Streamed {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
-            end.abandoned();
+            end.abandoned(Hash32(*self.hasher.finalize().as_bytes()));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use surety_primitives::access::is_plain_path;
 use surety_primitives::{Amount, CALL, ProviderId, ServiceId};
 
 use crate::error::Error;
@@ -69,6 +70,9 @@ pub struct ServiceConfig {
 pub struct Limits {
     /// Connections at a time.
     pub connections: usize,
+    /// Connections at a time of one IPv4 address or IPv6 /64 network; 0 where something before the sidecar brings all of
+    /// them.
+    pub connections_per_address: usize,
     /// Bytes of a request's headers.
     pub header_bytes: usize,
     /// Bytes of a request's body.
@@ -77,6 +81,8 @@ pub struct Limits {
     pub reply_bytes: usize,
     /// Seconds for a request's headers, and again for its body, to arrive.
     pub read_timeout_s: u64,
+    /// Seconds in which a caller must read something of what waits for it.
+    pub write_timeout_s: u64,
     /// Bytes of replies kept for retries, over all purchases.
     pub retry_cache_bytes: usize,
     /// Purchases in memory.
@@ -91,10 +97,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
+            connections_per_address: 1_024,
             header_bytes: 32 << 10,
             body_bytes: 1 << 20,
             reply_bytes: 1 << 20,
             read_timeout_s: 10,
+            write_timeout_s: 30,
             retry_cache_bytes: 64 << 20,
             packages: 100_000,
             drain_s: 20,
@@ -155,8 +163,12 @@ impl SidecarConfig {
             (self.scheme == "http" || self.scheme == "https", "scheme is http or https"),
             (!self.authority.is_empty() && !self.authority.contains('/'), "authority is a host with its port"),
             (self.prefix.is_empty() || is_path(&self.prefix), "prefix begins with / and does not end with one"),
-            (self.services.iter().all(|service| service.path.starts_with('/')), "a service's path begins with /"),
+            (
+                self.services.iter().all(|service| is_plain_path(&service.path)),
+                "a service's path begins with / and has no dot segments",
+            ),
             (self.limits.header_bytes >= 8_192, "limits.header_bytes is at least 8192: a chain and its scopes need it"),
+            (self.limits.write_timeout_s > 0, "limits.write_timeout_s is above 0"),
             (self.limits.connections > 0 && self.limits.lookups > 0, "limits are above 0"),
             (self.services.iter().all(|service| service.timeout_s > 0), "a service's timeout_s is above 0"),
             (self.duties.tick_ms > 0, "duties.tick_ms is above 0"),

@@ -4,30 +4,36 @@
 //! Each duty is decided anew from the ledger's row and the store, so that one that failed, or of which nothing is known
 //! after a crash, is simply done at the next look.
 
+mod show;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use surety_primitives::access::ProblemKind;
-use surety_primitives::hash::h;
-use surety_primitives::{Amount, Hash32, Lane, PurchaseId, Seconds};
+use surety_primitives::{Amount, Hash32, PurchaseId, Seconds};
 use tokio::sync::watch;
 
-use crate::error::Error;
-use crate::ledger::{Duty, PurchaseView, ShowLane};
+use self::show::show;
+use crate::error::{Error, LedgerError};
+use crate::ledger::{Duty, PurchaseView};
 use crate::metrics::Name;
 use crate::package::Package;
 use crate::refusal::Offer;
 use crate::state::State;
+use crate::store::StoredVoucher;
 
 /// Where the feed's cursor is kept.
 const CURSOR: &str = "feed-cursor";
 /// Most vouchers of a claim.
 const MAX_VOUCHERS: usize = 64;
-/// Most lanes that can be shown.
-const MAX_SHOWN: usize = 16;
 /// Looks between two readings of the listings.
 const OFFER_EVERY: u64 = 30;
+const CLAIM: &str = "claim";
+const SHOW: &str = "show";
+const SETTLE: &str = "settle";
+const SWEEP: &str = "sweep";
 
 /// That the key given is the one that the ledger names.
 pub(crate) async fn check_key(state: &State) -> Result<(), Error> {
@@ -60,13 +66,13 @@ pub(crate) async fn read_offers(state: &State) {
 
 /// Looks at everything, again and again, until told to stop.
 pub(crate) async fn run(state: Arc<State>, mut stopped: watch::Receiver<bool>) {
-    if let Err(error) = recall(&state).await {
-        tracing::error!(%error, "purchases of before could not be read");
-    }
+    let mut before = None;
+    recall(&state, &mut before).await;
     let tick = Duration::from_millis(state.config.duties.tick_ms);
     for look in 1_u64.. {
         let wait = async {
             tokio::time::sleep(tick).await;
+            recall(&state, &mut before).await;
             look_around(&state, look).await;
         };
         tokio::select! {
@@ -76,16 +82,45 @@ pub(crate) async fn run(state: Arc<State>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Purchases of before the start: nobody may call again, and yet they are claimed.
-async fn recall(state: &State) -> Result<(), Error> {
-    for id in state.store.purchases().await? {
-        if let Some(view) = state.ledger.purchase(id).await?
-            && state.admit_package(id, view).await.is_err()
-        {
-            tracing::warn!(purchase = %id, "a purchase of before could not be loaded");
+/// Purchases of before the start: nobody may call again, and yet they are claimed. Those that cannot be read now stay in
+/// `before` for the next look.
+async fn recall(state: &State, before: &mut Option<Vec<(PurchaseId, Seconds)>>) {
+    if before.is_none() {
+        match state.store.purchases().await {
+            Ok(stored) => *before = Some(stored),
+            Err(error) => return tracing::error!(%error, "purchases of before could not be read"),
         }
     }
-    Ok(())
+    let (mut failed, mut untried) = (Vec::new(), before.take().unwrap_or_default().into_iter());
+    for (id, end) in untried.by_ref() {
+        match recall_one(state, id, end).await {
+            Ok(true) => {}
+            Ok(false) => failed.push((id, end)),
+            Err(error) => {
+                failed.push((id, end));
+                tracing::warn!(purchase = %id, %error, "a purchase of before could not be loaded");
+                if matches!(error, Error::Ledger(LedgerError::Unreachable(_))) {
+                    break;
+                }
+            }
+        }
+    }
+    // What failed goes behind what was not tried, so that nothing keeps the others waiting.
+    *before = Some(untried.chain(failed).collect());
+}
+
+/// Gives whether nothing more is to be done to know it: it is loaded, or swept.
+async fn recall_one(state: &State, id: PurchaseId, end: Seconds) -> Result<bool, Error> {
+    if state.packages.get(&id).is_some() {
+        return Ok(true);
+    }
+    match state.ledger.purchase(id).await? {
+        Ok(view) => Ok(state.admit_package(id, view).await.is_ok()),
+        Err(absence) if absence.clock > end.after(Seconds(state.config.duties.sweep_after_s)) => {
+            forget(state, id).await.map(|()| true)
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 async fn look_around(state: &Arc<State>, look: u64) {
@@ -124,9 +159,10 @@ async fn follow_feed(state: &State) -> Result<(), Error> {
 
 async fn attend(state: &Arc<State>, package: &Arc<Package>) -> Result<(), Error> {
     let now_ms = state.now_ms();
-    if package.wants_refresh(now_ms) {
-        refresh(state, package).await?;
+    if package.wants_refresh(now_ms) && !refresh(state, package).await? {
+        return Ok(());
     }
+    package.trim_window(state.store.as_ref(), now_ms).await?;
     if package.wants_reconcile(now_ms) {
         let unleased = state.store.reconcile(package.id).await?;
         package.lock().meter.set_unleased(unleased);
@@ -135,39 +171,59 @@ async fn attend(state: &Arc<State>, package: &Arc<Package>) -> Result<(), Error>
     let duties = &state.config.duties;
     let claims_close = view.grant.end.after(Seconds(duties.claim_window_s));
     if view.settled {
-        let swept = view.grant.end.after(Seconds(duties.sweep_after_s));
-        return if now >= swept { sweep(state, package).await } else { Ok(()) };
+        let kept = view.grant.end.after(Seconds(duties.sweep_after_s));
+        return if now > kept { sweep(state, package, &view).await } else { Ok(()) };
     }
     if now < claims_close {
-        claim(state, package, &view, now, now_ms).await?;
-        return show(state, package, &view, now).await;
+        // A claim that cannot succeed keeps nothing from being shown.
+        let claimed = claim(state, package, &view, now, now_ms).await;
+        let shown = show(state, package, &view, now).await;
+        return claimed.and(shown);
     }
-    let settles = if view.shown { claims_close.after(Seconds(duties.contest_window_s)) } else { claims_close };
-    if now >= settles {
-        act(state, Duty::Settle { purchase: package.id }).await?;
+    let settles = if view.shown { view.grant.end.after(Seconds(shown_for(duties))) } else { claims_close };
+    if now >= settles && package.backoff.is_due(SETTLE, now_ms) {
+        act(state, package, Duty::Settle { purchase: package.id }).await?;
         refresh(state, package).await?;
     }
     Ok(())
 }
 
-/// Reads row and revocations again.
-async fn refresh(state: &State, package: &Package) -> Result<(), Error> {
-    let Some(view) = state.ledger.purchase(package.id).await? else {
-        forget(state, package.id).await?;
-        return Ok(());
+/// Seconds after a package's end until what was shown can no longer be contested.
+const fn shown_for(duties: &crate::config::DutyConfig) -> u64 {
+    duties.claim_window_s.saturating_add(duties.contest_window_s)
+}
+
+/// Reads row and revocations again. Gives whether the purchase is still there.
+async fn refresh(state: &State, package: &Package) -> Result<bool, Error> {
+    let view = match state.ledger.purchase(package.id).await? {
+        Ok(view) => view,
+        Err(absence) if package.is_gone(&absence, Seconds(state.config.duties.sweep_after_s)) => {
+            forget(state, package.id).await?;
+            return Ok(false);
+        }
+        Err(absence) => {
+            tracing::warn!(purchase = %package.id, height = %absence.height, "a node does not know the purchase");
+            return Ok(true);
+        }
     };
     if let Err(error) = package.update(view) {
         tracing::warn!(purchase = %package.id, %error, "the row names no usable key");
     }
     for bound in package.bounds() {
         let revoked = state.ledger.revoked(package.id, bound.authority.links.clone()).await?;
-        bound.set_revoked(revoked.contains(&true));
+        // Nothing is ever un-revoked: a node that lags only does not know it yet.
+        if revoked.contains(&true) {
+            bound.set_revoked();
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Claims what is worth it, or due.
 async fn claim(state: &State, package: &Package, view: &PurchaseView, now: Seconds, now_ms: u64) -> Result<(), Error> {
+    if !package.backoff.is_due(CLAIM, now_ms) {
+        return Ok(());
+    }
     let vouchers = state.store.vouchers(package.id).await?;
     let acknowledged: u64 = vouchers.iter().map(|stored| stored.voucher.head().cum).sum();
     let unclaimed = acknowledged.saturating_sub(view.claimed);
@@ -183,87 +239,61 @@ async fn claim(state: &State, package: &Package, view: &PurchaseView, now: Secon
     let mut news = Vec::new();
     for stored in vouchers {
         let head = *stored.voucher.head();
-        if head.cum > state.ledger.claimed(package.id, head.lane).await? {
+        if head.cum > state.ledger.claimed(package.id, head.lane).await? && counts(state, view, &stored, now).await? {
             news.push(stored);
         }
     }
+    if news.is_empty() {
+        // What was signed under a key that has ended is lost; another look can wait.
+        package.backoff.refused(CLAIM, now_ms);
+        return Ok(());
+    }
     for part in news.chunks(MAX_VOUCHERS) {
-        act(state, Duty::Claim { purchase: package.id, vouchers: part.to_vec() }).await?;
+        act(state, package, Duty::Claim { purchase: package.id, vouchers: part.to_vec() }).await?;
     }
     package.last_claim_ms.store(now_ms, Ordering::Relaxed);
-    refresh(state, package).await
+    refresh(state, package).await.map(|_| ())
 }
 
 fn value(view: &PurchaseView, calls: u64) -> Amount {
     view.price.mul_div_down(u128::from(calls), u128::from(view.grant.quota.max(1))).unwrap_or(view.price)
 }
 
-/// Shows Answers that nobody acknowledged, in the second half of the time for it: until then the caller may still settle.
-async fn show(state: &State, package: &Package, view: &PurchaseView, now: Seconds) -> Result<(), Error> {
-    let half = Seconds(state.config.duties.claim_window_s / 2);
-    if view.shown || now < view.grant.end.after(half) {
+/// Whether the ledger still counts what a key signed: an earlier root key and a revoked link do so for the claim window.
+async fn counts(state: &State, view: &PurchaseView, signed: &StoredVoucher, now: Seconds) -> Result<bool, Error> {
+    let window = Seconds(state.config.duties.claim_window_s);
+    let links: Vec<Hash32> = links_of(view, signed).collect();
+    let until = state.ledger.counts_until(view.grant.purchase, signed.key_version, links, window).await?;
+    Ok(until.is_none_or(|until| now < until))
+}
+
+/// Hashes of what gave a key its right to sign, from the grant down, as far as they are known here.
+fn links_of<'a>(view: &PurchaseView, signed: &'a StoredVoucher) -> impl Iterator<Item = Hash32> + use<'a> {
+    let root = (signed.key_version == view.grant.key_version).then(|| view.grant.hash());
+    let root = root.or_else(|| signed.chain.first().map(|first| first.terms.parent));
+    root.into_iter().chain(signed.chain.iter().map(surety_primitives::access::SubGrant::hash))
+}
+
+async fn sweep(state: &State, package: &Package, view: &PurchaseView) -> Result<(), Error> {
+    if !package.backoff.is_due(SWEEP, state.now_ms()) {
         return Ok(());
     }
-    let mut left = u64::from(view.window).min(view.grant.quota.saturating_sub(view.claimed));
-    let mut entries = Vec::new();
-    for (lane, count) in unacknowledged(package) {
-        let count = count.min(left);
-        if count == 0 || entries.len() == MAX_SHOWN {
-            break;
-        }
-        if let Some(entry) = entry(state, package.id, lane, count).await? {
-            left -= entry.count;
-            entries.push(entry);
-        }
-    }
-    if entries.is_empty() {
-        return Ok(());
-    }
-    act(state, Duty::Show { purchase: package.id, entries }).await?;
-    refresh(state, package).await
-}
-
-fn unacknowledged(package: &Package) -> Vec<(Lane, u64)> {
-    let inner = package.lock();
-    let mut lanes: Vec<(Lane, u64)> =
-        inner.meter.lanes().map(|(lane, meter)| (lane, u64::try_from(meter.pending()).unwrap_or(0))).collect();
-    lanes.retain(|(_, count)| *count > 0);
-    lanes.sort_unstable_by_key(|(lane, count)| (std::cmp::Reverse(*count), *lane));
-    lanes
-}
-
-async fn entry(state: &State, id: PurchaseId, lane: Lane, count: u64) -> Result<Option<ShowLane>, Error> {
-    let Some(opening) = state.store.opening(id, lane).await? else { return Ok(None) };
-    let logged = state.store.answers(id, lane, 0, usize::MAX).await?;
-    let count = count.min(logged.len() as u64);
-    let last = &logged[logged.len() - usize::try_from(count).unwrap_or(logged.len())..];
-    let leaves: Vec<&[u8]> = last.iter().map(|(_, answer)| answer.as_slice()).collect();
-    let from_cum = state.ledger.claimed(id, lane).await?;
-    Ok((count > 0).then(|| ShowLane { lane, from_cum, count, root: shown_root(&leaves), opening }))
-}
-
-/// Root over signed Answers in order of seq: leaf and node in two domains, an odd node moves up.
-fn shown_root(answers: &[&[u8]]) -> Hash32 {
-    let mut row: Vec<Hash32> = answers.iter().map(|answer| h("surety/access/shown-leaf/v1", &[answer])).collect();
-    while row.len() > 1 {
-        let pair = |pair: &[Hash32]| match pair {
-            [left, right] => h("surety/access/shown-node/v1", &[&left.0, &right.0]),
-            one => one.first().copied().unwrap_or_default(),
-        };
-        row = row.chunks(2).map(pair).collect();
-    }
-    row.first().copied().unwrap_or_default()
-}
-
-async fn sweep(state: &State, package: &Package) -> Result<(), Error> {
-    let mut lanes = Vec::new();
+    let (mut lanes, mut links) = (Vec::new(), BTreeSet::new());
     for stored in state.store.vouchers(package.id).await? {
         let lane = stored.voucher.head().lane;
+        links.extend(links_of(view, &stored));
+        if let Some(opening) = state.store.opening(package.id, lane).await? {
+            links.extend(links_of(view, &opening));
+        }
         if state.ledger.claimed(package.id, lane).await? > 0 {
             lanes.push(lane);
         }
     }
-    act(state, Duty::Sweep { purchase: package.id, lanes, shown: package.view().shown }).await?;
+    links.extend(package.bounds().iter().flat_map(|bound| bound.authority.links.iter().copied()));
+    let links: Vec<Hash32> = links.into_iter().collect();
+    let revoked = state.ledger.revoked(package.id, links.clone()).await?;
+    let revoked = links.into_iter().zip(revoked).filter_map(|(link, revoked)| revoked.then_some(link)).collect();
+    act(state, package, Duty::Sweep { purchase: package.id, lanes, revoked, shown: view.shown }).await?;
     forget(state, package.id).await
 }
 
@@ -272,16 +302,22 @@ async fn forget(state: &State, id: PurchaseId) -> Result<(), Error> {
     Ok(state.store.forget(id).await?)
 }
 
-async fn act(state: &State, duty: Duty) -> Result<(), Error> {
+async fn act(state: &State, package: &Package, duty: Duty) -> Result<(), Error> {
     let name = Name { name: duty.name() };
     match state.ledger.submit(duty).await {
         Ok(()) => {
+            package.backoff.done(name.name);
             state.metrics.duties.get_or_create(&name).inc();
-            tracing::info!(duty = name.name, "done on the ledger");
+            tracing::info!(purchase = %package.id, duty = name.name, "done on the ledger");
             Ok(())
         }
         Err(error) => {
+            // Whatever was refused has cost its fee, and will be refused again until the row changes.
+            if matches!(error, LedgerError::Refused(_)) {
+                package.backoff.refused(name.name, state.now_ms());
+            }
             state.metrics.duties_failed.get_or_create(&name).inc();
+            tracing::warn!(purchase = %package.id, duty = name.name, %error, "not done on the ledger");
             Err(error.into())
         }
     }

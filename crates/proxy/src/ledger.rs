@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use surety_primitives::access::Grant;
 use surety_primitives::keys::PublicKey;
-use surety_primitives::{Amount, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, Hash32, Height, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 
 pub use self::client::ClientLedger;
 use crate::error::LedgerError;
@@ -45,6 +45,27 @@ pub struct PurchaseView {
     pub settled: bool,
     /// Whether Answers were shown.
     pub shown: bool,
+    /// Rows of the ledger that belong to it, itself and its sale included.
+    pub rows: u32,
+    /// Height of the header that proves the row: an older one takes nothing back.
+    pub height: Height,
+}
+
+impl PurchaseView {
+    /// Whether another row says the same, whenever it did.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        Self { height: self.height, ..other.clone() } == *self
+    }
+}
+
+/// That there is no such row, by a header that may be older than the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// The header's height.
+    pub height: Height,
+    /// Its ledger time.
+    pub clock: Seconds,
 }
 
 /// A listing, as its row says.
@@ -105,6 +126,8 @@ pub enum Duty {
         purchase: PurchaseId,
         /// Lanes that have a row.
         lanes: Vec<Lane>,
+        /// Revoked links of chains, as far as they are known.
+        revoked: Vec<Hash32>,
         /// Whether Answers were shown.
         shown: bool,
     },
@@ -140,8 +163,8 @@ pub trait LedgerView: Send + Sync + 'static {
     /// A listing.
     fn service(&self, service: ServiceId) -> Answered<'_, Option<ServiceView>>;
 
-    /// A purchase.
-    fn purchase(&self, purchase: PurchaseId) -> Answered<'_, Option<PurchaseView>>;
+    /// A purchase, or that there is none.
+    fn purchase(&self, purchase: PurchaseId) -> Answered<'_, Result<PurchaseView, Absence>>;
 
     /// The purchase that a row with its proof shows: what a consumer posts to `grants`.
     fn check_grant(&self, proof: Vec<u8>) -> Answered<'_, PurchaseView>;
@@ -149,12 +172,22 @@ pub trait LedgerView: Send + Sync + 'static {
     /// For each link of a chain, whether it is revoked.
     fn revoked(&self, purchase: PurchaseId, links: Vec<Hash32>) -> Answered<'_, Vec<bool>>;
 
+    /// Until when the ledger counts what was signed under a version of the root key and the links below it, if that has
+    /// an end: a replaced key's, or `window` after a link was revoked.
+    fn counts_until(
+        &self,
+        purchase: PurchaseId,
+        key_version: u32,
+        links: Vec<Hash32>,
+        window: Seconds,
+    ) -> Answered<'_, Option<Seconds>>;
+
     /// Calls of a lane that are claimed.
     fn claimed(&self, purchase: PurchaseId, lane: Lane) -> Answered<'_, u64>;
 
     /// Sales of a provider from a number on, and the number to go on from. May wait a little when there are none.
     fn feed(&self, provider: ProviderId, cursor: u64) -> Answered<'_, (Vec<PurchaseId>, u64)>;
 
-    /// Acts, and waits until it is final.
+    /// Acts, and waits until it is final. [`LedgerError::Refused`] says that the same would be refused again.
     fn submit(&self, duty: Duty) -> Answered<'_, ()>;
 }

@@ -2,8 +2,10 @@
 
 mod admin;
 mod admit;
+mod backoff;
 mod body;
 pub mod config;
+mod connections;
 mod duties;
 pub mod error;
 mod forward;
@@ -13,6 +15,7 @@ mod metrics;
 mod package;
 mod packages;
 mod refusal;
+mod replies;
 mod reply;
 mod serve;
 mod sidecar;

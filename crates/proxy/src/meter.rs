@@ -14,16 +14,18 @@ use surety_primitives::access::{Problem, ProblemKind, QuotaState};
 use surety_primitives::{Hash32, Lane, PurchaseId, Seconds};
 
 pub(crate) use self::lane::{LaneMeter, Outcome, Reply, StoredReply};
-pub(crate) use self::rate::Bucket;
+pub(crate) use self::rate::{Bucket, LinkRate, Rates};
 use crate::package::Bound;
 use crate::store::{LaneOwner, Lease, LeaseId, SEQ_BLOCK, StoredVoucher};
 
-/// Units at which the next lease is fetched.
-const LOW_UNITS: u64 = 256;
+/// Part of a lease at which the next one is fetched: what is leased and not used lapses in a crash.
+const LOW_PART: u64 = 4;
 /// Age in milliseconds from which an unacknowledged call stops calls with tags (`market.md` D3, step 11).
 const MAX_UNACKNOWLEDGED_MS: u64 = 5_000;
 
-/// Milliseconds between two questions for more of W.
+/// In how many steps W is asked for.
+const WINDOW_STEPS: u32 = 8;
+/// Milliseconds between two questions for more of W than there is.
 const ASK_WINDOW_MS: u64 = 200;
 
 /// A call that has passed steps 1 to 7.
@@ -89,14 +91,19 @@ pub(crate) struct Meter {
     /// Quota that nobody held at the last lease.
     unleased: u64,
     leases: VecDeque<Held>,
+    /// Units of the newest lease.
+    last_lease: u64,
     /// Sum over the lanes of admitted - failed - best. Below 0 where more was acknowledged than was served.
     pending: i64,
     /// Sum over the lanes of what was acknowledged.
     acknowledged: u64,
     lanes: HashMap<Lane, Box<LaneMeter>>,
     rate: Bucket,
+    rates: Rates,
     /// When the dead may have left more of W, and the store is asked again.
     ask_window_at_ms: u64,
+    /// The last moment that is known here.
+    now_ms: u64,
 }
 
 impl Meter {
@@ -109,17 +116,21 @@ impl Meter {
             units: 0,
             unleased: quota,
             leases: VecDeque::new(),
+            last_lease: 0,
             pending: 0,
             acknowledged: 0,
             lanes: HashMap::new(),
             rate: Bucket::new(rate),
+            rates: Rates::default(),
             ask_window_at_ms: 0,
+            now_ms: 0,
         }
     }
 
     /// Steps 8 to 12. Whatever is refused here changes nothing but the lane's best voucher.
     pub(crate) fn admit(&mut self, ask: &Ask<'_>) -> Verdict {
         let mut keep_voucher = false;
+        self.now_ms = self.now_ms.max(ask.now_ms);
         let admission = match self.judge(ask, &mut keep_voucher) {
             Ok(admission) => admission,
             Err(kind) => Admission::Refused(Box::new(self.problem(kind, ask.lane))),
@@ -131,9 +142,11 @@ impl Meter {
         if !self.rate.has_room(ask.now_ms) {
             return Err(ProblemKind::RateLimited);
         }
-        let Some(lane) = self.lanes.get_mut(&ask.lane) else { return Ok(Admission::Need(Need::Lane)) };
-        if !lane.rate.has_room(ask.now_ms) {
+        if !self.rates.have_room(&ask.bound.rates, ask.now_ms) {
             return Err(ProblemKind::RateLimited);
+        }
+        if !self.lanes.contains_key(&ask.lane) {
+            return Ok(Admission::Need(Need::Lane));
         }
         if let Some(voucher) = ask.voucher {
             *keep_voucher = self.acknowledge(ask.lane, voucher, ask.now_ms)?;
@@ -152,7 +165,6 @@ impl Meter {
         }
         if self.pending >= i64::from(self.allotment) {
             if self.allotment < self.window && ask.now_ms >= self.ask_window_at_ms {
-                self.ask_window_at_ms = ask.now_ms.saturating_add(ASK_WINDOW_MS);
                 return Ok(Admission::Need(Need::Window));
             }
             return Err(if lane.pending() > 0 { ProblemKind::VoucherDue } else { ProblemKind::WindowBusy });
@@ -166,12 +178,16 @@ impl Meter {
         self.units -= 1;
         self.pending += 1;
         self.rate.take();
-        lane.rate.take();
+        self.rates.take(&ask.bound.rates);
         lane.admit(ask.seq, ask.request, ask.now_ms);
         let numbers_left = lane.ceiling().saturating_sub(ask.seq);
         let ceiling = lane.ceiling().saturating_add(SEQ_BLOCK);
         let ahead = if self.is_low() {
             Some(Need::Units)
+        } else if self.pending.saturating_add(i64::from(self.step() / 2)) >= i64::from(self.allotment)
+            && self.may_ask_window()
+        {
+            Some(Need::Window)
         } else {
             (numbers_left < SEQ_BLOCK / 2 && numbers_left > 0).then_some(Need::Ceiling(ceiling))
         };
@@ -217,6 +233,7 @@ impl Meter {
     pub(crate) fn add_lease(&mut self, lease: &Lease) {
         self.unleased = lease.unleased;
         if lease.units > 0 {
+            self.last_lease = lease.units;
             self.units += lease.units;
             self.leases.push_back((lease.id, lease.units));
         }
@@ -253,6 +270,38 @@ impl Meter {
         self.allotment = allotment;
     }
 
+    /// What to ask of W so that a few more calls fit; nothing when they do already. What is held dies with the process, so
+    /// that it stays close to what is pending.
+    pub(crate) fn wanted_window(&self) -> Option<u32> {
+        let want = self.pending().saturating_add(u64::from(self.step())).min(u64::from(self.window));
+        u32::try_from(want).ok().filter(|want| *want > self.allotment)
+    }
+
+    /// What the store gave of the `want` that it was asked for.
+    pub(crate) const fn hold_window(&mut self, held: u32, want: u32) {
+        self.allotment = held;
+        self.ask_window_at_ms = if held < want { self.now_ms.saturating_add(ASK_WINDOW_MS) } else { 0 };
+    }
+
+    /// Lets go of what is not needed of W, all of it when nobody calls. Gives what is to be held from now on.
+    pub(crate) fn trim_window(&mut self, is_idle: bool) -> Option<u32> {
+        let step = if is_idle { 0 } else { self.step() };
+        let enough = u32::try_from(self.pending()).unwrap_or(u32::MAX).saturating_add(step);
+        if self.allotment <= enough.saturating_add(step) {
+            return None;
+        }
+        self.allotment = enough;
+        Some(enough)
+    }
+
+    const fn step(&self) -> u32 {
+        self.window.div_ceil(WINDOW_STEPS)
+    }
+
+    const fn may_ask_window(&self) -> bool {
+        self.allotment < self.window && self.now_ms >= self.ask_window_at_ms
+    }
+
     /// What a lapse had hidden is known again: ask once more.
     pub(crate) fn set_unleased(&mut self, unleased: u64) {
         self.unleased = unleased;
@@ -275,7 +324,8 @@ impl Meter {
     }
 
     pub(crate) const fn is_low(&self) -> bool {
-        self.units < LOW_UNITS && self.unleased > 0
+        let part = self.last_lease / LOW_PART;
+        self.unleased > 0 && (self.units == 0 || self.units < part)
     }
 
     /// Calls that are admitted, not failed, not acknowledged.

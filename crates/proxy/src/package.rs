@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use surety_primitives::access::{Error as AccessError, Grant, LaneAuthority, LaneKey, Scope, SubGrant, verify_chain};
-use surety_primitives::{Hash32, Lane, PurchaseId};
+use surety_primitives::{Hash32, Lane, PurchaseId, Seconds};
 
-use crate::ledger::PurchaseView;
-use crate::meter::{Bucket, Meter, Need};
+use crate::backoff::Backoff;
+use crate::ledger::{Absence, PurchaseView};
+use crate::meter::{LinkRate, Meter, Need};
+use crate::replies::Replies;
 use crate::store::{CounterStore, MAX_LEASE, RECONCILE_AFTER, SEQ_BLOCK, StoreError};
 
+/// Milliseconds without a call after which a purchase holds no more of W than is pending.
+const IDLE_MS: u64 = 5_000;
 /// Chains kept a purchase; one more empties the cache.
 const MAX_BOUNDS: usize = 2_048;
 
@@ -21,6 +25,8 @@ pub(crate) struct Bound {
     pub(crate) scopes: Vec<Scope>,
     pub(crate) chain: Vec<SubGrant>,
     pub(crate) key_version: u32,
+    /// The links that grant a rate.
+    pub(crate) rates: Vec<LinkRate>,
     revoked: AtomicBool,
 }
 
@@ -32,15 +38,18 @@ impl Bound {
         if !authority.scopes.iter().all(has) {
             return Err(AccessError::NeedScope);
         }
-        Ok(Self { authority, scopes, chain, key_version: grant.key_version, revoked: AtomicBool::new(false) })
+        // The first link is the grant itself.
+        let rates = authority.links.iter().skip(1).zip(&chain).map(|(link, sub)| (*link, sub.terms.rate));
+        let rates = rates.filter(|(_, rate)| *rate > 0).collect();
+        Ok(Self { authority, scopes, chain, key_version: grant.key_version, rates, revoked: AtomicBool::new(false) })
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
         self.revoked.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_revoked(&self, revoked: bool) {
-        self.revoked.store(revoked, Ordering::Relaxed);
+    pub(crate) fn set_revoked(&self) {
+        self.revoked.store(true, Ordering::Relaxed);
     }
 }
 
@@ -80,6 +89,8 @@ pub(crate) struct Inner {
     root: Arc<Bound>,
     bounds: HashMap<Hash32, Arc<Bound>>,
     pub(crate) meter: Meter,
+    /// What was answered lately and is written down nowhere.
+    pub(crate) replies: Replies,
 }
 
 /// A purchase.
@@ -92,12 +103,14 @@ pub(crate) struct Package {
     last_call_ms: AtomicU64,
     last_refresh_ms: AtomicU64,
     pub(crate) last_claim_ms: AtomicU64,
+    /// Duties that the ledger refused.
+    pub(crate) backoff: Backoff,
     loaded_ms: u64,
     reconciled: AtomicBool,
 }
 
 impl Package {
-    /// Makes a purchase known to the store and takes its part of W.
+    /// Makes a purchase known to the store.
     pub(crate) async fn load(
         id: PurchaseId,
         view: PurchaseView,
@@ -105,11 +118,11 @@ impl Package {
         now_ms: u64,
     ) -> Result<Self, LoadError> {
         let root = Arc::new(Bound::new(&view.grant, Vec::new(), Vec::new())?);
-        store.open(id, view.grant.quota, view.window, view.grant.lanes).await?;
-        let allotment = store.allot(id, view.window).await?;
-        let mut meter = Meter::new(id, view.grant.quota, view.window, view.rate);
-        meter.set_allotment(allotment);
-        let inner = Inner { view: Arc::new(view), root, bounds: HashMap::new(), meter };
+        store.open(id, view.grant.quota, view.window, view.grant.lanes, view.grant.end).await?;
+        // What an earlier life held lapses now; a part of W is taken when it is needed.
+        store.allot(id, 0).await?;
+        let meter = Meter::new(id, view.grant.quota, view.window, view.rate);
+        let inner = Inner { view: Arc::new(view), root, bounds: HashMap::new(), meter, replies: Replies::default() };
         Ok(Self {
             id,
             inner: Mutex::new(inner),
@@ -118,6 +131,7 @@ impl Package {
             last_call_ms: AtomicU64::new(0),
             last_refresh_ms: AtomicU64::new(now_ms),
             last_claim_ms: AtomicU64::new(now_ms),
+            backoff: Backoff::default(),
             loaded_ms: now_ms,
             reconciled: AtomicBool::new(false),
         })
@@ -150,7 +164,7 @@ impl Package {
     /// Whether its row should be read again: there were calls since, or a minute has passed.
     pub(crate) fn wants_refresh(&self, now_ms: u64) -> bool {
         let last = self.last_refresh_ms.load(Ordering::Relaxed);
-        let due = self.last_call_ms.load(Ordering::Relaxed) > last || now_ms.saturating_sub(last) > 60_000;
+        let due = self.last_call_ms.load(Ordering::Relaxed) >= last || now_ms.saturating_sub(last) > 60_000;
         if due {
             self.last_refresh_ms.store(now_ms, Ordering::Relaxed);
         }
@@ -191,6 +205,10 @@ impl Package {
     /// Takes a newer row in. A new root key ends every chain below the old one.
     pub(crate) fn update(&self, view: PurchaseView) -> Result<(), AccessError> {
         let mut inner = self.lock();
+        // A node that lags would bring a replaced key back.
+        if view.height < inner.view.height {
+            return Ok(());
+        }
         if inner.view.grant.hash() != view.grant.hash() {
             inner.root = Arc::new(Bound::new(&view.grant, Vec::new(), Vec::new())?);
             inner.bounds.clear();
@@ -199,8 +217,17 @@ impl Package {
                 lane.key = None;
             }
         }
+        if !inner.view.says_the_same(&view) {
+            self.backoff.reset();
+        }
         inner.view = Arc::new(view);
         Ok(())
+    }
+
+    /// Whether the purchase was swept: a header that lags may not know it yet, and none can lack it before its rows may go.
+    pub(crate) fn is_gone(&self, absence: &Absence, kept: Seconds) -> bool {
+        let view = self.view();
+        absence.height > view.height && absence.clock > view.grant.end.after(kept)
     }
 
     /// Binds a lane to who opened it.
@@ -208,7 +235,6 @@ impl Package {
         if let Some(lane) = self.lock().meter.lane_mut(lane)
             && (key.is_some() || lane.bound.is_none())
         {
-            lane.rate = Bucket::new(bound.authority.rate);
             lane.bound = Some(Arc::clone(bound));
             lane.key = key.map(Arc::new);
         }
@@ -222,8 +248,9 @@ impl Package {
             Need::Ceiling(ceiling) => self.reserve(lane, ceiling, store).await,
             Need::Units => self.lease(store).await,
             Need::Window => {
-                let allotment = store.allot(self.id, self.view().window).await?;
-                self.lock().meter.set_allotment(allotment);
+                let Some(want) = self.lock().meter.wanted_window() else { return Ok(()) };
+                let held = store.allot(self.id, want).await?;
+                self.lock().meter.hold_window(held, want);
                 Ok(())
             }
         }
@@ -279,6 +306,22 @@ impl Package {
         let lease = store.lease(self.id, MAX_LEASE).await?;
         self.lock().meter.add_lease(&lease);
         Ok(())
+    }
+
+    /// Gives back what is not needed of W, so that a crash takes little of it along.
+    pub(crate) async fn trim_window(&self, store: &dyn CounterStore, now_ms: u64) -> Result<(), StoreError> {
+        let _one = self.asking.lock().await;
+        let is_idle = now_ms.saturating_sub(self.last_call_ms.load(Ordering::Relaxed)) > IDLE_MS;
+        // Less is used from here on, so that the store may know it later.
+        let held = {
+            let mut inner = self.lock();
+            if inner.meter.pending() == 0 {
+                inner.replies.clear();
+            }
+            inner.meter.trim_window(is_idle)
+        };
+        let Some(held) = held else { return Ok(()) };
+        store.allot(self.id, held).await.map(|_| ())
     }
 
     /// Gives back what is not used: at shutdown, when nothing is under way any more.

@@ -23,6 +23,7 @@ use crate::forward::{strip, takes_trailers};
 use crate::meter::{Meter, Outcome, Reply, StoredReply};
 use crate::package::{Package, Room};
 use crate::refusal::Refusal;
+use crate::replies;
 use crate::state::{Route, State, store_down};
 
 /// From the API behind: the basis of its answer, base64url of borsh. Ends here; it goes on inside the Answer.
@@ -156,6 +157,19 @@ impl Grounds {
     }
 }
 
+/// What an Answer of a service states besides.
+#[derive(Clone, Copy)]
+struct Terms {
+    pinned: bool,
+    valid: Seconds,
+}
+
+impl Terms {
+    fn of(route: &Route) -> Self {
+        Self { pinned: route.config.pinned, valid: Seconds(route.config.answer_valid_s) }
+    }
+}
+
 /// An admitted call that is not finished.
 pub(crate) struct InFlight {
     state: Arc<State>,
@@ -197,8 +211,9 @@ impl InFlight {
         let status = head.status.as_u16();
         let hash = body_hash(&body);
         let signs = self.must_sign();
+        let given = self.answer_of(status, &grounds, &hash, Terms::of(route));
         let answer = if signs {
-            let bytes = self.signed_answer(route, status, &grounds, &hash);
+            let bytes = self.sign(&given);
             if let Err(refusal) = self.write_down(&bytes).await {
                 return self.fail(refusal);
             }
@@ -214,6 +229,7 @@ impl InFlight {
         head.headers.insert(ANSWER_HEADER, answer.clone());
         claims.as_ref().map(|claims| head.headers.insert(CLAIMS_HEADER, claims.clone()));
         let kept = self.keep(&head, &body, answer, claims);
+        self.remember(given);
         let (lane, expires) = (self.ticket.head.lane, self.ticket.view.grant.end);
         self.state.metrics.served.inc();
         self.finish(Outcome::Served(kept), |meter| say_quota(&mut head.headers, meter, lane, expires));
@@ -232,31 +248,39 @@ impl InFlight {
         }
         let (lane, expires) = (self.ticket.head.lane, self.ticket.view.grant.end);
         say_quota(&mut head.headers, &self.ticket.package.lock().meter, lane, expires);
-        let (pinned, valid) = (route.config.pinned, Seconds(route.config.answer_valid_s));
-        let end = StreamedCall { status: head.status.as_u16(), call: self, grounds, pinned, valid };
+        let end = StreamedCall { status: head.status.as_u16(), call: self, grounds, terms: Terms::of(route) };
         Response::from_parts(head, ReplyBody::stream(first, rest, Box::new(end)))
     }
 
-    fn signed_answer(&self, route: &Route, status: u16, grounds: &Grounds, body: &Hash32) -> Vec<u8> {
-        self.sign(status, grounds, body, route.config.pinned, Seconds(route.config.answer_valid_s))
+    fn sign(&self, answer: &Answer) -> Vec<u8> {
+        self.state.metrics.signed.inc();
+        answer.clone().sign(&self.state.key).to_bytes()
     }
 
-    fn sign(&self, status: u16, grounds: &Grounds, body: &Hash32, pinned: bool, valid: Seconds) -> Vec<u8> {
+    fn answer_of(&self, status: u16, grounds: &Grounds, body: &Hash32, terms: Terms) -> Answer {
         let head = &self.ticket.head;
-        let answer = Answer {
+        Answer {
             ver: Version1,
             by: AnswerBy::Provider(self.ticket.view.provider),
             call: Some(CallRef { purchase: head.purchase, lane: head.lane, seq: head.seq }),
             request: self.ticket.request,
             status,
             basis: grounds.basis.clone(),
-            pinned,
+            pinned: terms.pinned,
             answer: answer_digest(body, &grounds.claims_root),
             time: self.ticket.now,
-            expiry: self.ticket.now.after(valid),
-        };
-        self.state.metrics.signed.inc();
-        answer.sign(&self.state.key).to_bytes()
+            expiry: self.ticket.now.after(terms.valid),
+        }
+    }
+
+    /// Where no cover is promised nothing is written down; a caller whose reply is lost still finds its Answer for a while.
+    fn remember(&self, answer: Answer) {
+        if self.is_covered() {
+            return;
+        }
+        let Ticket { package, head, view, .. } = &self.ticket;
+        let Some(room) = Room::take(&self.state.cache_left, replies::BYTES) else { return };
+        package.lock().replies.keep(head.lane, head.seq, answer, room, view.window);
     }
 
     fn tag(&self, status: u16, body: &Hash32) -> String {
@@ -320,18 +344,20 @@ struct StreamedCall {
     call: InFlight,
     status: u16,
     grounds: Grounds,
-    pinned: bool,
-    valid: Seconds,
+    terms: Terms,
+}
+
+impl StreamedCall {
+    fn answer(&self, body: &Hash32) -> Answer {
+        self.call.answer_of(self.status, &self.grounds, body, self.terms)
+    }
 }
 
 impl StreamEnd for StreamedCall {
     fn complete(self: Box<Self>, body: Hash32) -> HeaderMap {
-        let call = &self.call;
-        let answer = if call.must_sign() {
-            encode_b64(&call.sign(self.status, &self.grounds, &body, self.pinned, self.valid))
-        } else {
-            call.tag(self.status, &body)
-        };
+        let (call, given) = (&self.call, self.answer(&body));
+        let answer = if call.must_sign() { encode_b64(&call.sign(&given)) } else { call.tag(self.status, &body) };
+        call.remember(given);
         call.state.metrics.served.inc();
         call.finish(Outcome::Served(None), |_| ());
         let mut trailers = HeaderMap::new();
@@ -344,8 +370,9 @@ impl StreamEnd for StreamedCall {
         self.call.finish(Outcome::Failed(ProblemKind::Upstream), |_| ());
     }
 
-    fn abandoned(self: Box<Self>) {
-        // The caller has had most of the reply: it stays unacknowledged, within W.
+    fn abandoned(self: Box<Self>, body: Hash32) {
+        // The caller has had most of the reply: it stays unacknowledged, within W, until it asks for the Answer.
+        self.call.remember(self.answer(&body));
         self.call.state.metrics.served.inc();
         self.call.finish(Outcome::Served(None), |_| ());
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use surety_primitives::access::ProblemKind;
+use surety_primitives::access::{ProblemKind, is_plain_path};
 
 use crate::admit::{Admitted, admit, find_package, read_call};
 use crate::body::{ReplyBody, read_request};
@@ -32,6 +32,13 @@ pub(crate) async fn handle(state: Arc<State>, request: Request<Incoming>) -> Res
 
 async fn call(state: &Arc<State>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Refusal> {
     let path = request.uri().path();
+    // What was sold is decided on the path as sent: the API behind must not read another one in it.
+    if !is_plain_path(path) {
+        return Err(Refusal::new(
+            ProblemKind::OutOfScope,
+            "a path without dot segments or escaped separators is expected",
+        ));
+    }
     let Some(index) = state.routes.iter().position(|route| route.holds(path)) else {
         return Err(Refusal::new(ProblemKind::OutOfScope, "no service is sold under this path"));
     };

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::SidecarConfig;
+use crate::connections::{Peers, Timed};
 use crate::error::Error;
 use crate::ledger::LedgerView;
 use crate::state::State;
@@ -144,13 +145,17 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
 async fn accept(state: Arc<State>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(state.config.limits.connections));
+    let peers = Arc::new(Peers::default());
     let builder = builder(&state);
     loop {
         let stream = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
             accepted = accept_one(&listener, &room) => accepted,
         };
-        let Some((stream, permit)) = stream else { continue };
+        let Some((stream, address, permit)) = stream else { continue };
+        // One caller takes no place from the others.
+        let Some(peer) = peers.admit(address.ip(), state.config.limits.connections_per_address) else { continue };
+        let stream = Timed::new(stream, Duration::from_secs(state.config.limits.write_timeout_s));
         let shared = Arc::clone(&state);
         let service = service_fn(move |request| {
             let state = Arc::clone(&shared);
@@ -165,7 +170,7 @@ async fn accept(state: Arc<State>, listener: TcpListener, mut stopped: watch::Re
                 tracing::debug!(%error, "connection ended");
             }
             state.metrics.connections.dec();
-            drop(permit);
+            drop((peer, permit));
         });
     }
     drop(listener);
@@ -179,13 +184,13 @@ async fn accept(state: Arc<State>, listener: TcpListener, mut stopped: watch::Re
 async fn accept_one(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, address)) => {
             // Replies are small and wait for nothing else.
             let _ = stream.set_nodelay(true);
-            Some((stream, permit))
+            Some((stream, address, permit))
         }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");

@@ -10,7 +10,7 @@ use hyper::http::uri::{Authority, Scheme};
 use surety_primitives::access::{ProblemKind, normalize_authority};
 use surety_primitives::keys::SecretKey;
 use surety_primitives::{PurchaseId, Seconds};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::{ServiceConfig, SidecarConfig};
 use crate::error::Error;
@@ -140,20 +140,22 @@ impl State {
             return Ok(Some(package));
         }
         self.ledger_now(false)?;
-        // Anyone can invent ids: only so many look-ups run at a time, and the rest is told to come back.
-        let Ok(_permit) = self.lookups.try_acquire() else {
-            return Err(
-                Refusal::new(ProblemKind::RateLimited, "too many unknown purchases are looked up").retry_after(1)
-            );
-        };
+        let _permit = self.lookup_permit()?;
         let found = self.ledger.purchase(id).await.map_err(|error| {
             tracing::warn!(%error, "a purchase could not be looked up");
             Refusal::new(ProblemKind::LedgerStale, "the ledger cannot be asked for this purchase now").retry_after(2)
         })?;
-        match found.filter(|view| view.provider == self.config.provider && !view.settled) {
+        match found.ok().filter(|view| view.provider == self.config.provider && !view.settled) {
             None => Ok(None),
             Some(view) => self.admit_package(id, view).await.map(Some),
         }
+    }
+
+    /// Anyone can invent ids and proofs: only so many look-ups run at a time, and the rest is told to come back.
+    pub(crate) fn lookup_permit(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let busy =
+            |_| Refusal::new(ProblemKind::RateLimited, "too many unknown purchases are looked up").retry_after(1);
+        self.lookups.try_acquire().map_err(busy)
     }
 
     /// Makes a purchase known whose row is proven.

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use surety_primitives::access::{SubGrant, Voucher};
-use surety_primitives::{Lane, PurchaseId};
+use surety_primitives::{Lane, PurchaseId, Seconds};
 use tokio::sync::oneshot;
 
 pub use self::redb::RedbStore;
@@ -130,8 +130,8 @@ fn stopped() -> StoreError {
 
 /// The counters of one replica. Nothing blocks: each method hands in a request, and the ticket comes when it is durable.
 pub trait CounterStore: Send + Sync + 'static {
-    /// Makes a purchase known. Again with the same terms: nothing happens.
-    fn open(&self, purchase: PurchaseId, quota: u64, window: u32, lanes: u32) -> Ticket<()>;
+    /// Makes a purchase known that ends at `end`, ledger time. Again with the same terms: nothing happens.
+    fn open(&self, purchase: PurchaseId, quota: u64, window: u32, lanes: u32, end: Seconds) -> Ticket<()>;
 
     /// Takes up to `want` units, at most an eighth of what is left and [`MAX_LEASE`], at least one if there is one. They
     /// are debited before they come.
@@ -167,8 +167,8 @@ pub trait CounterStore: Send + Sync + 'static {
     /// Nothing happens before [`RECONCILE_AFTER`] seconds.
     fn reconcile(&self, purchase: PurchaseId) -> Ticket<u64>;
 
-    /// Every purchase that was opened and not forgotten.
-    fn purchases(&self) -> Ticket<Vec<PurchaseId>>;
+    /// Every purchase that was opened and not forgotten, with the end that it had at first.
+    fn purchases(&self) -> Ticket<Vec<(PurchaseId, Seconds)>>;
 
     /// Drops a purchase: it is settled, nothing can be claimed any more.
     fn forget(&self, purchase: PurchaseId) -> Ticket<()>;

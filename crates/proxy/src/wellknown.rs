@@ -1,5 +1,6 @@
 //! The endpoints under `/.well-known/surety` (`market.md` D2).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -71,6 +72,7 @@ struct Granted {
 async fn grants(state: &Arc<State>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Refusal> {
     let proof = read_request(request.into_body(), MAX_GRANT, state.config.limits.read_timeout()).await?;
     state.ledger_now(false)?;
+    let _permit = state.lookup_permit()?;
     let view = state.ledger.check_grant(proof.to_vec()).await.map_err(|error| {
         // What does not hold is the caller's; what cannot be asked is not.
         match error {
@@ -245,9 +247,26 @@ async fn answers(state: &Arc<State>, request: Request<Incoming>) -> Result<Respo
     }
     let from: u64 = query(request.uri(), "from")?;
     let logged = state.store.answers(package.id, lane, from, MAX_ANSWERS).await.map_err(|error| store_down(&error))?;
-    let logged: Vec<LoggedAnswer> =
-        logged.into_iter().map(|(seq, answer)| LoggedAnswer { seq, answer: encode_b64(&answer) }).collect();
+    let logged: Vec<LoggedAnswer> = with_lost(state, &package, lane, from, logged)
+        .into_iter()
+        .map(|(seq, answer)| LoggedAnswer { seq, answer: encode_b64(&answer) })
+        .collect();
     Ok(json(&logged))
+}
+
+/// What is written down, and what was given lately where nothing is: each call of a lane once, in order.
+fn with_lost(
+    state: &State,
+    package: &Package,
+    lane: Lane,
+    from: u64,
+    logged: Vec<(u64, Vec<u8>)>,
+) -> Vec<(u64, Vec<u8>)> {
+    let lost = package.lock().replies.of(lane, from);
+    let mut all: BTreeMap<u64, Vec<u8>> =
+        lost.into_iter().take(MAX_ANSWERS).map(|(seq, answer)| (seq, answer.sign(&state.key).to_bytes())).collect();
+    all.extend(logged);
+    all.into_iter().take(MAX_ANSWERS).collect()
 }
 
 fn query<T: std::str::FromStr>(uri: &Uri, name: &str) -> Result<T, Refusal> {

@@ -97,8 +97,9 @@ fn is_below(path: &str, prefix: &str) -> bool {
     }
 }
 
-/// An absolute path that every server reads in the same way.
-fn is_plain_path(path: &str) -> bool {
+/// An absolute path that every server reads in the same way: no dot segments, no empty ones, no escapes that hide any.
+#[must_use]
+pub fn is_plain_path(path: &str) -> bool {
     let Some(segments) = path.strip_prefix('/') else { return false };
     let printable = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'?' | b'#'));
     let (inner, last) = segments.rsplit_once('/').map_or((None, segments), |(inner, last)| (Some(inner), last));

@@ -5,18 +5,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
 use surety_client::caller::grant;
+use surety_client::light::Proven;
 use surety_client::{Error as ClientError, LightReader, Sender};
 use surety_ledger::AnyAction;
-use surety_ledger::market::state::{LANES, PURCHASES, PurchaseRecord, PurchaseStatus, REVOCATIONS, SERVICES, SHOWN};
+use surety_ledger::market::state::{
+    CALL_KEYS, LANES, PURCHASES, PurchaseRecord, PurchaseStatus, REVOCATIONS, SERVICES, SHOWN,
+};
 use surety_ledger::market::{Claim, KeyChain, RowRef, Settle, ShowAnswers, ShownAnswers, Sweep};
-use surety_ledger::state::Map;
 use surety_primitives::api::ProvenRow;
 use surety_primitives::keys::{PublicKey, SecretKey};
 use surety_primitives::typed_data::Blob;
-use surety_primitives::{Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId, codec};
+use surety_primitives::{Hash32, Height, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId, codec};
 use tokio::task::JoinHandle;
 
-use super::{Answered, Duty, LedgerClock, LedgerView, PurchaseView, ServiceView, ShowLane};
+use super::{Absence, Answered, Duty, LedgerClock, LedgerView, PurchaseView, ServiceView, ShowLane};
 use crate::error::LedgerError;
 use crate::store::StoredVoucher;
 
@@ -30,6 +32,8 @@ const FEED_WAIT: Duration = Duration::ZERO;
 const MAX_GRANT: usize = 256 << 10;
 /// Most rows of a sweep.
 const ROWS_MOST: usize = 32;
+/// The rows that a purchase has to the end: itself and its sale.
+const OWN_ROWS: usize = 2;
 
 /// Ledger time and wall milliseconds of the newest header.
 type Newest = Arc<RwLock<(Seconds, u64)>>;
@@ -57,7 +61,7 @@ impl ClientLedger {
         Ok(Self { reader, sender, key, network: header.network, newest, follower })
     }
 
-    async fn view(&self, id: PurchaseId, record: PurchaseRecord) -> Result<PurchaseView, LedgerError> {
+    async fn view(&self, id: PurchaseId, record: PurchaseRecord, height: Height) -> Result<PurchaseView, LedgerError> {
         let service = self.reader.record(SERVICES, &record.service).await.map_err(told)?.value;
         let over = self.clock().now >= record.end();
         let shown = over && self.reader.record(SHOWN, &id).await.map_err(told)?.value.is_some();
@@ -72,6 +76,8 @@ impl ClientLedger {
             claimed: record.claimed,
             settled: record.status == PurchaseStatus::Settled,
             shown,
+            rows: record.rows,
+            height,
         })
     }
 
@@ -86,18 +92,46 @@ impl ClientLedger {
         show
     }
 
-    async fn sweep(&self, purchase: PurchaseId, lanes: &[Lane], shown: bool) -> Result<(), LedgerError> {
-        let mut rows: Vec<RowRef> = lanes.iter().map(|lane| row(LANES, &(purchase, *lane))).collect();
-        if shown {
-            rows.push(row(SHOWN, &purchase));
+    /// Deletes the rows of a purchase that are known, and the purchase with its sale once nothing else is left of it.
+    async fn sweep(&self, id: PurchaseId, lanes: &[Lane], revoked: &[Hash32], shown: bool) -> Result<(), LedgerError> {
+        let Some(record) = self.reader.purchase(id).await.map_err(told)?.value else { return Ok(()) };
+        let mut parts: Vec<RowRef> = revoked.iter().map(|link| RowRef::to(REVOCATIONS, &(id, *link))).collect();
+        for version in 1..record.key_version {
+            if self.reader.record(CALL_KEYS, &(id, version)).await.map_err(told)?.value.is_some() {
+                parts.push(RowRef::to(CALL_KEYS, &(id, version)));
+            }
         }
-        // The purchase goes last of its rows.
-        rows.push(row(PURCHASES, &purchase));
-        for rows in rows.chunks(ROWS_MOST) {
-            self.act(Sweep { rows: rows.to_vec() }).await?;
+        parts.extend(shown.then(|| RowRef::to(SHOWN, &id)));
+        parts.extend(lanes.iter().map(|lane| RowRef::to(LANES, &(id, *lane))));
+        // Anyone may claim, for a lane that was never called here.
+        for lane in (0..record.lanes).map(Lane).filter(|lane| !lanes.contains(lane)) {
+            if missing(&record, parts.len()) == 0 {
+                break;
+            }
+            if self.reader.record(LANES, &(id, lane)).await.map_err(told)?.value.is_some() {
+                parts.push(RowRef::to(LANES, &(id, lane)));
+            }
         }
-        Ok(())
+        let missing = missing(&record, parts.len());
+        for rows in sweeps(id, parts, missing == 0) {
+            self.act(Sweep { rows }).await?;
+        }
+        if missing == 0 {
+            return Ok(());
+        }
+        Err(LedgerError::Refused(format!("{missing} rows that belong to the purchase are not known here")))
     }
+}
+
+/// Rows of a purchase that `known` parts leave unnamed. As long as there is one, the purchase cannot be swept.
+fn missing(record: &PurchaseRecord, known: usize) -> usize {
+    usize::try_from(record.rows).unwrap_or(usize::MAX).saturating_sub(known.saturating_add(OWN_ROWS))
+}
+
+/// The rows of each action, all of which are deleted or none; the purchase goes last, if nothing else is left of it.
+fn sweeps(id: PurchaseId, mut parts: Vec<RowRef>, is_last: bool) -> Vec<Vec<RowRef>> {
+    parts.extend(is_last.then(|| RowRef::to(PURCHASES, &id)));
+    parts.chunks(ROWS_MOST).map(<[RowRef]>::to_vec).collect()
 }
 
 impl Drop for ClientLedger {
@@ -154,11 +188,12 @@ impl LedgerView for ClientLedger {
         .boxed()
     }
 
-    fn purchase(&self, purchase: PurchaseId) -> Answered<'_, Option<PurchaseView>> {
+    fn purchase(&self, purchase: PurchaseId) -> Answered<'_, Result<PurchaseView, Absence>> {
         async move {
-            match self.reader.purchase(purchase).await.map_err(told)?.value {
-                Some(record) => self.view(purchase, record).await.map(Some),
-                None => Ok(None),
+            let Proven { value, header } = self.reader.purchase(purchase).await.map_err(told)?;
+            match value {
+                Some(record) => self.view(purchase, record, header.height).await.map(Ok),
+                None => Ok(Err(Absence { height: header.height, clock: header.clock })),
             }
         }
         .boxed()
@@ -173,7 +208,7 @@ impl LedgerView for ClientLedger {
             let proven = self.reader.light().verify_record(PURCHASES, &id, &row, wall_ms());
             let proven = proven.map_err(|error| LedgerError::Unproven(error.to_string()))?;
             let record = proven.value.ok_or_else(|| LedgerError::Unproven("there is no such purchase".to_owned()))?;
-            self.view(id, record).await
+            self.view(id, record, proven.header.height).await
         }
         .boxed()
     }
@@ -186,6 +221,27 @@ impl LedgerView for ClientLedger {
                 revoked.push(row.value.is_some());
             }
             Ok(revoked)
+        }
+        .boxed()
+    }
+
+    fn counts_until(
+        &self,
+        purchase: PurchaseId,
+        key_version: u32,
+        links: Vec<Hash32>,
+        window: Seconds,
+    ) -> Answered<'_, Option<Seconds>> {
+        async move {
+            // The present key has no such row.
+            let replaced = self.reader.record(CALL_KEYS, &(purchase, key_version)).await.map_err(told)?.value;
+            let mut until = replaced.map(|old| old.until);
+            for link in links {
+                let revoked = self.reader.record(REVOCATIONS, &(purchase, link)).await.map_err(told)?.value;
+                let ends = revoked.map(|at| at.after(window));
+                until = until.into_iter().chain(ends).min();
+            }
+            Ok(until)
         }
         .boxed()
     }
@@ -209,7 +265,7 @@ impl LedgerView for ClientLedger {
                 Duty::Claim { purchase, vouchers } => self.act(claim(purchase, &vouchers)).await,
                 Duty::Show { purchase, entries } => self.act(self.show(purchase, &entries)).await,
                 Duty::Settle { purchase } => self.act(Settle { purchase }).await,
-                Duty::Sweep { purchase, lanes, shown } => self.sweep(purchase, &lanes, shown).await,
+                Duty::Sweep { purchase, lanes, revoked, shown } => self.sweep(purchase, &lanes, &revoked, shown).await,
             }
         }
         .boxed()
@@ -246,10 +302,6 @@ fn chain_of(stored: &StoredVoucher) -> Blob {
     KeyChain { key_version: stored.key_version, links: stored.chain.clone() }.to_blob()
 }
 
-fn row<K: borsh::BorshSerialize, V>(table: Map<K, V>, id: &K) -> RowRef {
-    RowRef { table: u16::from(table.label().0), id: Blob(codec::encode(id)) }
-}
-
 /// As JSON, or as borsh.
 fn read_row(bytes: &[u8]) -> Option<ProvenRow> {
     if bytes.first() == Some(&b'{') {
@@ -271,4 +323,82 @@ fn told(error: ClientError) -> LedgerError {
 fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use surety_primitives::typed_data::Bytes32;
+    use surety_primitives::{Address, Amount};
+
+    use super::*;
+
+    const ID: PurchaseId = PurchaseId([7; 16]);
+
+    fn record(rows: u32) -> PurchaseRecord {
+        PurchaseRecord {
+            consumer: Address::default(),
+            call_key: Bytes32([2; 32]),
+            key_version: 1,
+            provider: ProviderId(5),
+            service: ServiceId(3),
+            version: 1,
+            sale: 0,
+            quota: 40,
+            price: Amount::call(20),
+            refund_bps: 0,
+            window: 8,
+            lanes: 4,
+            cover: Amount::ZERO,
+            cover_left: 0,
+            not_before: Seconds(0),
+            expires: Seconds(1),
+            ended: None,
+            claimed: 0,
+            last_claim: Seconds(0),
+            status: PurchaseStatus::Settled,
+            rows,
+            deposit: Amount::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_purchase_is_swept_last_and_only_when_nothing_else_is_left_of_it() {
+        assert_eq!((missing(&record(2), 0), missing(&record(5), 2), missing(&record(5), 3)), (0, 1, 0));
+        let parts: Vec<RowRef> = (0..40).map(|lane| RowRef::to(LANES, &(ID, Lane(lane)))).collect();
+        let last = sweeps(ID, parts.clone(), true);
+        assert_eq!((last.len(), last[0].len(), last[1].len()), (2, 32, 9));
+        assert_eq!(last[1].last(), Some(&RowRef::to(PURCHASES, &ID)));
+        let parted = sweeps(ID, parts, false);
+        assert!(!parted.concat().contains(&RowRef::to(PURCHASES, &ID)));
+        // Nothing that can be deleted: nothing is sent, and nothing paid.
+        assert!(sweeps(ID, Vec::new(), false).is_empty());
+    }
+
+    #[test]
+    fn a_claim_carries_each_chain_once() {
+        use surety_primitives::access::{Flags, Head, NO_REQUEST, SignedCall};
+        let key = SecretKey::from_seed(&zeroize::Zeroizing::new([1; 32]));
+        let voucher = |lane: u16, key_version: u32| {
+            let head = Head { flags: Flags::NONE, purchase: ID, lane: Lane(lane), seq: 1, cum: 1, deadline: 0 };
+            let voucher = SignedCall::sign(&key, head, None, &NO_REQUEST).unwrap().voucher(NO_REQUEST);
+            StoredVoucher { voucher, key_version, chain: Vec::new() }
+        };
+        let claim = claim(ID, &[voucher(0, 1), voucher(1, 2), voucher(2, 1)]);
+        assert_eq!((claim.vouchers.len(), claim.chains.len(), claim.signers), (3, 2, vec![0, 1, 0]));
+    }
+
+    #[test]
+    fn only_what_the_ledger_took_and_refused_counts_as_refused() {
+        let refused = ClientError::Rejected {
+            hash: Hash32([0; 32]),
+            code: 1,
+            name: "not-due".to_owned(),
+            message: "not due".to_owned(),
+        };
+        assert!(matches!(told(refused), LedgerError::Refused(_)));
+        let late = ClientError::NotFinal { hash: Hash32([0; 32]), limit: FINAL_WITHIN };
+        assert!(matches!(told(late), LedgerError::Unreachable(_)));
+        assert!(matches!(told(ClientError::NoNode), LedgerError::Unreachable(_)));
+    }
 }

@@ -9,7 +9,6 @@ use hyper::header::HeaderValue;
 use surety_primitives::Hash32;
 use surety_primitives::access::{LaneKey, ProblemKind, ReplayWindow, Seen};
 
-use super::rate::Bucket;
 use crate::package::Bound;
 use crate::store::LaneOwner;
 
@@ -78,7 +77,6 @@ pub(crate) struct LaneMeter {
     /// Under whose authority it is called, and the key for tags.
     pub(crate) bound: Option<Arc<Bound>>,
     pub(crate) key: Option<Arc<LaneKey>>,
-    pub(crate) rate: Bucket,
     /// Signed Answers that are written down, oldest first.
     pub(crate) logged: VecDeque<u64>,
     ceiling: u64,
@@ -101,7 +99,6 @@ impl LaneMeter {
             fence: owner.fence,
             bound: None,
             key: None,
-            rate: Bucket::new(0),
             logged: VecDeque::new(),
             ceiling,
             inherited: owner.inherited,

@@ -58,9 +58,9 @@ impl Life {
     fn begin(path: &Path) -> Self {
         let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
         let store = RedbStore::with_backend(redb::backends::FileBackend::new(file).unwrap(), clock).unwrap();
-        store.open(ID, QUOTA, WINDOW, u32::from(LANES)).wait().unwrap();
-        let mut meter = Meter::new(ID, QUOTA, WINDOW, 0);
-        meter.set_allotment(store.allot(ID, WINDOW).wait().unwrap());
+        store.open(ID, QUOTA, WINDOW, u32::from(LANES), Seconds(1_000_000)).wait().unwrap();
+        let meter = Meter::new(ID, QUOTA, WINDOW, 0);
+        store.allot(ID, 0).wait().unwrap();
         Self { meter, store }
     }
 
@@ -101,8 +101,9 @@ impl Life {
                 self.meter.add_lease(&lease);
             }
             Need::Window => {
-                let allotment = self.store.allot(ID, WINDOW).wait().unwrap();
-                self.meter.set_allotment(allotment);
+                let want = self.meter.wanted_window().unwrap();
+                let held = self.store.allot(ID, want).wait().unwrap();
+                self.meter.hold_window(held, want);
             }
         }
     }
@@ -223,9 +224,66 @@ fn what_a_crash_left_leased_returns_at_the_count_after_a_minute() {
     CLOCK.fetch_add(RECONCILE_AFTER + 1, Ordering::Relaxed);
     let after = life.store.reconcile(ID).wait().unwrap();
     assert!(after >= before, "{before} {after}");
-    // 1 acknowledged, W waiting, W forgiven, and the live lease.
+    // 1 acknowledged, W waiting, the one that was held at the crash, and the live lease.
     let live = life.meter.units + 1;
-    assert_eq!(after, QUOTA - (1 + 2 * u64::from(WINDOW) + live).min(QUOTA - before));
+    assert_eq!(after, QUOTA - (1 + u64::from(WINDOW) + 1 + live).min(QUOTA - before));
+}
+
+#[test]
+fn a_crash_takes_along_no_more_of_w_than_a_few_calls_above_what_waited() {
+    let (_folder, path) = file();
+    let mut life = Life::begin(&path);
+    for lane in [0, 1] {
+        assert!(is_admitted(&life.admit(lane, 1, Some(0), 1)));
+        life.served(lane, 1, 1);
+    }
+    drop(life);
+    let mut life = Life::begin(&path);
+    // 2 waited; neither of their lanes says a word, and the rest of W serves another.
+    for seq in 1..=u64::from(WINDOW) - 2 {
+        assert!(is_admitted(&life.admit(2, seq, None, 1_000 * seq)), "{seq}");
+        life.served(2, seq, 1_000 * seq);
+    }
+    assert_eq!(refused(life.admit(2, 9, None, 9_000)), ProblemKind::VoucherDue);
+    assert_eq!(life.meter.pending(), u64::from(WINDOW) - 2);
+}
+
+#[test]
+fn only_lanes_that_the_dead_called_in_are_waited_for() {
+    let (_folder, path) = file();
+    let mut life = Life::begin(&path);
+    assert!(is_admitted(&life.admit(2, 1, Some(0), 1)));
+    life.served(2, 1, 1);
+    assert!(life.meter.acknowledge(Lane(2), &voucher(2, 1, 1), 1).unwrap());
+    assert_eq!(life.meter.trim_window(true), Some(0));
+    life.store.allot(ID, 0).wait().unwrap();
+    drop(life);
+    let mut life = Life::begin(&path);
+    for seq in 1..=u64::from(WINDOW) {
+        assert!(is_admitted(&life.admit(0, seq, None, 1)));
+        life.served(0, seq, 1);
+    }
+    drop(life);
+    let mut life = Life::begin(&path);
+    assert_eq!(refused(life.admit(1, 1, None, 1)), ProblemKind::WindowBusy, "all of W died");
+    assert_eq!(refused(life.admit(0, 7, Some(u64::from(WINDOW)), 1_000)), ProblemKind::SeqBelowFloor);
+    for seq in 1..=u64::from(WINDOW) {
+        assert!(is_admitted(&life.admit(1, seq, None, 2_000)), "lane 2 had nothing to say");
+    }
+}
+
+#[test]
+fn what_is_not_needed_of_w_is_let_go_of() {
+    let (_folder, path) = file();
+    let mut life = Life::begin(&path);
+    for seq in 1..=5 {
+        assert!(is_admitted(&life.admit(0, seq, None, 1)));
+        life.served(0, seq, 1);
+    }
+    assert_eq!(life.meter.trim_window(false), None);
+    assert!(is_admitted(&life.admit(0, 6, Some(5), 1)));
+    assert_eq!(life.meter.trim_window(false), Some(2));
+    assert_eq!((life.meter.trim_window(true), life.meter.trim_window(true)), (Some(1), None));
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::redb::{Database, StorageBackend};
 use surety_primitives::access::Flags;
-use surety_primitives::{Lane, PurchaseId};
+use surety_primitives::{Lane, PurchaseId, Seconds};
 
 use super::rows::{
     LaneRow, LeaseRow, Life, PackageRow, Tables, below, decode, failed, from, get, lane_key, number_key, put, remove,
@@ -78,12 +78,12 @@ impl RedbStore {
 }
 
 impl CounterStore for RedbStore {
-    fn open(&self, purchase: PurchaseId, quota: u64, window: u32, lanes: u32) -> Ticket<()> {
+    fn open(&self, purchase: PurchaseId, quota: u64, window: u32, lanes: u32, end: Seconds) -> Ticket<()> {
         let life = self.life;
         self.writer.write(move |tables| match get::<PackageRow>(&tables.packages, &purchase.0)? {
             Some(row) if (row.quota, row.window, row.lanes) == (quota, window, lanes) => Ok(()),
             Some(_) => Err(StoreError::OtherTerms(purchase)),
-            None => put(&mut tables.packages, &purchase.0, &fresh(quota, window, lanes, life)),
+            None => put(&mut tables.packages, &purchase.0, &fresh(quota, window, lanes, end, life)),
         })
     }
 
@@ -132,6 +132,7 @@ impl CounterStore for RedbStore {
                 fence: before.as_ref().map_or(1, |row| row.fence + 1),
                 ceiling: before.as_ref().map_or(0, |row| row.ceiling),
                 signed: !inherited,
+                lapsed: before.as_ref().is_some_and(|row| row.lapsed),
                 best: before.as_ref().and_then(|row| row.best.clone()),
                 opening: before.and_then(|row| row.opening),
             };
@@ -179,10 +180,13 @@ impl CounterStore for RedbStore {
         })
     }
 
-    fn purchases(&self) -> Ticket<Vec<PurchaseId>> {
+    fn purchases(&self) -> Ticket<Vec<(PurchaseId, Seconds)>> {
         self.writer.read(|tables| {
-            let rows = below(&tables.packages, &[])?;
-            Ok(rows.iter().filter_map(|(key, _)| key.as_slice().try_into().ok().map(PurchaseId)).collect())
+            let read = |(key, row): (Vec<u8>, Vec<u8>)| {
+                let id = key.as_slice().try_into().map_err(failed)?;
+                Ok((PurchaseId(id), Seconds(decode::<PackageRow>(&row)?.end)))
+            };
+            below(&tables.packages, &[])?.into_iter().map(read).collect()
         })
     }
 
@@ -228,11 +232,12 @@ fn mark_key(name: &str) -> Vec<u8> {
     [b"mark/", name.as_bytes()].concat()
 }
 
-const fn fresh(quota: u64, window: u32, lanes: u32, life: Life) -> PackageRow {
+const fn fresh(quota: u64, window: u32, lanes: u32, end: Seconds, life: Life) -> PackageRow {
     PackageRow {
         quota,
         window,
         lanes,
+        end: end.0,
         debited: 0,
         next_lease: 1,
         life,
@@ -246,7 +251,7 @@ const fn fresh(quota: u64, window: u32, lanes: u32, life: Life) -> PackageRow {
 
 /// What an earlier life held of W has lapsed when a later one first looks.
 fn enter_life(
-    tables: &Tables<'_>,
+    tables: &mut Tables<'_>,
     purchase: PurchaseId,
     row: &mut PackageRow,
     life: Life,
@@ -255,12 +260,23 @@ fn enter_life(
     if row.life == life {
         return Ok(());
     }
-    let held = row.allotted;
+    let (held, dead) = (row.allotted, row.life);
     row.life = life;
     row.allotted = 0;
     row.lapsed_at = now.max(1);
     row.forgiven = row.forgiven.saturating_add(u64::from(held));
-    row.unsigned = u32::try_from(tables.lanes_of(purchase)?.len()).unwrap_or(u32::MAX);
+    if held == 0 {
+        return Ok(());
+    }
+    // A lane that the dead life did not take has nothing unacknowledged of it.
+    for (key, bytes) in below(&tables.lanes, &purchase.0)? {
+        let mut lane = decode::<LaneRow>(&bytes)?;
+        if lane.life == dead && !lane.lapsed {
+            lane.lapsed = true;
+            row.unsigned = row.unsigned.saturating_add(1);
+            put(&mut tables.lanes, &key, &lane)?;
+        }
+    }
     row.lapsed = if row.unsigned == 0 { 0 } else { row.lapsed.saturating_add(held).min(row.window) };
     Ok(())
 }
@@ -301,7 +317,9 @@ fn keep_voucher(
     }
     if row.fence == fence && !row.signed {
         row.signed = true;
-        if let Some(mut package) = get::<PackageRow>(&tables.packages, &purchase.0)? {
+        if std::mem::take(&mut row.lapsed)
+            && let Some(mut package) = get::<PackageRow>(&tables.packages, &purchase.0)?
+        {
             package.unsigned = package.unsigned.saturating_sub(1);
             if package.unsigned == 0 {
                 package.lapsed = 0;

@@ -28,6 +28,8 @@ pub(super) struct PackageRow {
     pub(super) quota: u64,
     pub(super) window: u32,
     pub(super) lanes: u32,
+    /// When it ends, ledger seconds.
+    pub(super) end: u64,
     /// Units leased or used, of live and dead lives.
     pub(super) debited: u64,
     pub(super) next_lease: u64,
@@ -37,7 +39,7 @@ pub(super) struct PackageRow {
     pub(super) allotted: u32,
     /// What dead lives still hold of W.
     pub(super) lapsed: u32,
-    /// Lanes of dead lives that have sent nothing signed since.
+    /// Lanes that dead lives called in, holding a part of W, and that have sent nothing signed since.
     pub(super) unsigned: u32,
     /// All that ever lapsed: calls that may have been served and show in no voucher.
     pub(super) forgiven: u64,
@@ -60,6 +62,8 @@ pub(super) struct LaneRow {
     pub(super) ceiling: u64,
     /// Whether the present owner knows what is acknowledged.
     pub(super) signed: bool,
+    /// Whether the package counts it among its unsigned lanes.
+    pub(super) lapsed: bool,
     pub(super) best: Option<StoredVoucher>,
     pub(super) opening: Option<StoredVoucher>,
 }

@@ -240,7 +240,7 @@ async fn a_revoked_delegate_is_refused_from_the_next_look_on() {
     let (sub, chain) = delegate(|_| ());
     let mut lane = Lanes::of(key(2), chain, 1, LaneState::default());
     lane.open(&world).await;
-    world.ledger.0.lock().unwrap().revoked.insert(sub.hash());
+    world.ledger.0.lock().unwrap().revoked.insert(sub.hash(), Seconds(1_000_000));
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let (call, mut pending) = lane.tagged("/api/x", Flags::NONE);

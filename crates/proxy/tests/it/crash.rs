@@ -121,3 +121,17 @@ async fn a_crash_without_any_voucher_costs_at_most_w_and_no_number_is_used_twice
     assert_eq!(after.upstream.reached.load(Ordering::SeqCst), served);
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_a_lane_is_served_though_others_keep_silent() {
+    let world = World::new().await;
+    for n in [0, 1] {
+        let mut lane = Lanes::new(n);
+        lane.open(&world).await;
+        world.settle(&[lane.voucher()]).await;
+    }
+    let folder: PathBuf = tempfile::tempdir().unwrap().keep();
+    let after = crashed(&world, &folder).await;
+    assert_eq!(Lanes::new(2).open(&after).await.status, StatusCode::OK);
+    std::fs::remove_dir_all(folder).unwrap();
+}

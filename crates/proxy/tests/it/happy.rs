@@ -13,7 +13,7 @@ use crate::world::{Lanes, PURCHASE, QUOTA, World, provider, run_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_is_opened_called_with_tags_acknowledged_settled_and_claimed() {
-    let world = World::new().await;
+    let world = World::with(|config, _| config.duties.claim_above = Amount::call(10)).await;
     let mut lane = Lanes::new(1);
     let first = lane.open(&world).await;
     assert_eq!(&first.body[..], b"hello");
@@ -33,7 +33,7 @@ async fn a_lane_is_opened_called_with_tags_acknowledged_settled_and_claimed() {
     let reply: SettleReply = serde_json::from_slice(&got.body).unwrap();
     assert_eq!((reply.purchase, reply.lanes[0].cum, reply.lanes[0].seq), (PURCHASE, 20, 20));
 
-    // 20 calls are worth 10 CALL, above the 5 at which it claims.
+    // 20 calls are worth 10 CALL, and at 10 it claims.
     for _ in 0..100 {
         if world.ledger.0.lock().unwrap().claimed.get(&(PURCHASE, Lane(1))) == Some(&20) {
             break;

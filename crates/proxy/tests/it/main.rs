@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod chains;
 mod crash;
+mod duties;
 mod happy;
 mod ledger;
+mod limits;
+mod lost;
+mod paths;
+mod rates;
 mod upstream;
 mod world;

@@ -19,7 +19,7 @@ use surety_primitives::access::{
 };
 use surety_primitives::answer::Reply;
 use surety_primitives::keys::{DhSecret, SecretKey};
-use surety_primitives::{Amount, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, Hash32, Height, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 use surety_proxy::config::{DutyConfig, Limits, ServiceConfig, SidecarConfig};
 use surety_proxy::ledger::PurchaseView;
 use surety_proxy::{Sidecar, run};
@@ -66,6 +66,8 @@ pub(crate) fn view() -> PurchaseView {
         claimed: 0,
         settled: false,
         shown: false,
+        rows: 2,
+        height: Height(100),
     }
 }
 
@@ -253,7 +255,12 @@ impl Lanes {
     }
 
     pub(crate) fn of(key: SecretKey, chain: Vec<SubGrant>, lane: u16, state: LaneState) -> Self {
-        let signer = CallSigner::new(&grant(), chain.clone(), key, ProviderId(5), provider().public()).unwrap();
+        Self::under(&grant(), key, chain, lane, state)
+    }
+
+    /// The same under another row of the purchase.
+    pub(crate) fn under(grant: &Grant, key: SecretKey, chain: Vec<SubGrant>, lane: u16, state: LaneState) -> Self {
+        let signer = CallSigner::new(grant, chain.clone(), key, ProviderId(5), provider().public()).unwrap();
         Self { client: LaneClient::new(Arc::new(signer), Lane(lane), state).unwrap(), chain }
     }
 
