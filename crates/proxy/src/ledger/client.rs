@@ -7,7 +7,7 @@ use futures::FutureExt;
 use surety_client::caller::grant;
 use surety_client::{Error as ClientError, LightReader, Sender};
 use surety_ledger::AnyAction;
-use surety_ledger::market::state::{LANES, PURCHASES, PurchaseRecord, PurchaseStatus, REVOCATIONS, SERVICES, SHOWN};
+use surety_ledger::market::state::{LANES, PURCHASES, PurchaseRecord, PurchaseStatus, REVOCATIONS, SHOWN};
 use surety_ledger::market::{Claim, KeyChain, RowRef, Settle, ShowAnswers, ShownAnswers, Sweep};
 use surety_ledger::state::Map;
 use surety_primitives::api::ProvenRow;
@@ -58,7 +58,6 @@ impl ClientLedger {
     }
 
     async fn view(&self, id: PurchaseId, record: PurchaseRecord) -> Result<PurchaseView, LedgerError> {
-        let service = self.reader.record(SERVICES, &record.service).await.map_err(told)?.value;
         let over = self.clock().now >= record.end();
         let shown = over && self.reader.record(SHOWN, &id).await.map_err(told)?.value.is_some();
         Ok(PurchaseView {
@@ -68,7 +67,7 @@ impl ClientLedger {
             price: record.price,
             window: record.window,
             cover: record.cover,
-            rate: service.map_or(0, |service| service.terms.rate),
+            rate: record.rate,
             claimed: record.claimed,
             settled: record.status == PurchaseStatus::Settled,
             shown,
