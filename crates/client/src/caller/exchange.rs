@@ -10,6 +10,7 @@ use surety_primitives::access::{
 };
 use surety_primitives::answer::claims::Claims;
 use surety_primitives::answer::{Answer, Reply as SignedReply, SignedAnswer};
+use surety_primitives::dataset::Key;
 use surety_primitives::keys::DhSecret;
 use surety_primitives::{Hash32, access};
 use tokio::time::Instant;
@@ -140,7 +141,7 @@ async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, 
     if !matches!(call, Call::Mac(_)) {
         slot.signed = Instant::now();
     }
-    let reply = judge(inner, slot, &mut pending, status, answer, &replied, body).await?;
+    let reply = judge(inner, slot, &mut pending, prepared.request, status, answer, &replied, body).await?;
     Ok(Outcome::Done(Box::new(reply)))
 }
 
@@ -201,10 +202,12 @@ async fn send(inner: &Inner, prepared: &Prepared<'_>, headers: HeaderMap, end: I
 }
 
 /// Checks a reply, writes it down, and only then counts it.
+#[allow(clippy::too_many_arguments, reason = "a reply in its parts")]
 async fn judge(
     inner: &Inner,
     slot: &mut Slot,
     pending: &mut Pending,
+    request: &Request,
     status: StatusCode,
     answer: &str,
     headers: &HeaderMap,
@@ -225,6 +228,7 @@ async fn judge(
         SignedReply::Answer(signed) => {
             check_status(status, signed.answer.status)?;
             check_basis(inner, &signed.answer, &claims)?;
+            check_claims(inner, request, &signed.answer, &claims)?;
             (accept_answer(inner, slot, pending, &signed, &digest, &claims).await?, Some(*signed))
         }
     };
@@ -274,6 +278,23 @@ fn check_basis(inner: &Inner, answer: &Answer, claims: &Claims) -> Result<(), Er
     match beyond {
         Some(claim) => {
             Err(Error::BadReply(format!("it claims something of dataset {}, which it does not cite", claim.dataset)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether an Answer that cover is promised for can be contradicted: it has a claim about each key that the question
+/// needs, in each dataset that it cites (`market.md` B8, kind 1).
+fn check_claims(inner: &Inner, request: &Request, answer: &Answer, claims: &Claims) -> Result<(), Error> {
+    if inner.package.cover.is_zero() || !(200..300).contains(&answer.status) {
+        return Ok(());
+    }
+    let claimed =
+        |dataset, key: &Key| claims.as_slice().iter().any(|claim| claim.dataset == dataset && claim.key == *key);
+    let cited = answer.basis.datasets();
+    match request.must_claim.iter().find(|key| cited.iter().any(|cited| !claimed(cited.id, key))) {
+        Some(key) => {
+            Err(Error::BadReply(format!("it claims nothing about {key}, so that it could not be contradicted")))
         }
         None => Ok(()),
     }

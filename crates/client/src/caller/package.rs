@@ -3,7 +3,7 @@
 use surety_ledger::market::state::{PurchaseRecord, Service};
 use surety_primitives::access::{Grant, normalize_authority};
 use surety_primitives::keys::PublicKey;
-use surety_primitives::{DatasetId, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, DatasetId, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 use url::Url;
 
 use crate::error::Error;
@@ -22,6 +22,8 @@ pub struct Package {
     pub service: ServiceId,
     /// Most unacknowledged calls (W).
     pub window: u32,
+    /// Paid per proven fault; zero for none.
+    pub cover: Amount,
     /// The datasets that its Answers cite, as they were sold: an update of the listing does not change them.
     pub datasets: Vec<DatasetId>,
     /// Where calls go.
@@ -59,6 +61,7 @@ impl Package {
             provider_key,
             service: record.service,
             window: record.window,
+            cover: record.cover,
             datasets: record.datasets,
             endpoint: service.terms.endpoint,
             clock,

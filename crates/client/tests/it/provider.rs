@@ -20,7 +20,7 @@ use surety_primitives::answer::{Answer, AnswerBy, Basis, CallRef, DatasetRef, Re
 use surety_primitives::api::{LaneStatus, SettleReply, SettleRequest};
 use surety_primitives::dataset::Key;
 use surety_primitives::keys::SecretKey;
-use surety_primitives::{DatasetId, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, DatasetId, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 
 const NOW: Seconds = Seconds(1_700_000_000);
 const WINDOW: u32 = 16;
@@ -36,6 +36,7 @@ enum Fault {
     OtherDataset,
     NoDataset,
     HiddenClaims,
+    NoClaims,
     ClaimBeyondBasis,
     StatusLie,
     OldTime,
@@ -89,6 +90,7 @@ fn package(endpoint: &str) -> Package {
         provider_key: provider_key().public(),
         service: ServiceId(1),
         window: WINDOW,
+        cover: Amount::call(20),
         datasets: vec![DatasetId(5)],
         endpoint: endpoint.to_owned(),
         clock: NOW,
@@ -188,7 +190,9 @@ impl Provider {
         };
         let key = Key::new(1, b"example.com").unwrap();
         let claim = Claim { dataset: DatasetId(5), version: 1, key, found: None };
-        let claims = Claims::new(if fault == Fault::NoDataset { vec![] } else { vec![claim] }).unwrap();
+        let claims =
+            Claims::new(if matches!(fault, Fault::NoDataset | Fault::NoClaims) { vec![] } else { vec![claim] })
+                .unwrap();
         let body = said.as_bytes();
         let status = if fault == Fault::ClaimBeyondBasis { 404 } else { 200 };
         let answer = Answer {
@@ -336,6 +340,32 @@ async fn no_broken_rule_is_acknowledged() {
         assert!(caller.answers().unwrap().is_empty(), "{fault:?}");
         assert!(caller.settle().await.unwrap().is_none(), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_could_not_be_contradicted_is_not_acknowledged_where_cover_is_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |name: &str| Key::new(1, name.as_bytes()).unwrap();
+    let ask = |keys: Vec<Key>| Request::get("check?name=a").claiming(keys);
+
+    let (address, _provider) = start(Fault::NoClaims).await;
+    let silent = caller(address, &folder.path().join("silent"), |_| {});
+    let error = silent.call(&ask(vec![key("example.com")])).await.unwrap_err();
+    assert_eq!((error.code(), silent.acknowledged().await), ("client-bad-reply", 0), "{error}");
+    // A refused question: nothing was looked up, and the asker knows it.
+    silent.call(&ask(Vec::new())).await.unwrap();
+
+    let (address, _provider) = start(Fault::None).await;
+    let other = caller(address, &folder.path().join("other"), |_| {});
+    other.call(&ask(vec![key("example.com")])).await.unwrap();
+    let error = other.call(&ask(vec![key("example.com"), key("com")])).await.unwrap_err();
+    assert_eq!((error.code(), other.acknowledged().await), ("client-bad-reply", 1), "{error}");
+
+    let (address, _provider) = start(Fault::None).await;
+    let package = Package { cover: Amount::ZERO, ..package(&format!("http://{address}/api")) };
+    let options = Options::new(folder.path().join("uncovered"));
+    let uncovered = Caller::new(package, call_key(), None, options).unwrap();
+    uncovered.call(&ask(vec![key("com")])).await.unwrap();
 }
 
 #[tokio::test]
