@@ -10,6 +10,7 @@ mod exchange;
 mod log;
 mod package;
 mod pool;
+mod recover;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};

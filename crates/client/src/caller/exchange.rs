@@ -18,6 +18,7 @@ use url::Url;
 
 use super::log::{Entry, LoggedAnswer};
 use super::pool::{Slot, Taken};
+use super::recover::recover;
 use super::{Inner, Reply, Request};
 use crate::client::{read_body, transport};
 use crate::error::Error;
@@ -79,15 +80,27 @@ pub(super) async fn call(inner: &Inner, request: &Request) -> Result<Reply, Erro
             return Err(Error::Problem(problem));
         }
         attempt += 1;
+        // Everything accepted was acknowledged, and the window is full all the same: replies were lost.
+        let lost = sign && problem.kind == ProblemKind::VoucherDue;
         sign = next != Next::Pause;
         match next {
+            Next::Sign if lost => {
+                if recover(inner, &mut lane.slot).await? == 0 {
+                    // Calls may still be under way at the provider, after their connection broke.
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2);
+                }
+            }
             Next::Open => lane.slot.client.forget_key(),
             Next::Above(floor) => lane.slot.client.raise_floor(floor.unwrap_or_default()),
             Next::Clock => inner.follow_wall(problem.server_time.unwrap_or_default()),
             Next::Free | Next::Pause => {
                 let asked = problem.retry_after.map_or(pause, Duration::from_secs);
                 if next == Next::Free {
-                    // Idle lanes may hold the window with calls that they have not acknowledged yet.
+                    // Idle lanes may hold the window: with lost replies, and with calls that they have not acknowledged yet.
+                    for mut idle in inner.pool.idle() {
+                        recover(inner, &mut idle).await?;
+                    }
                     let calls = inner.pool.vouchers(inner.deadline(), false).await?;
                     inner.send_settlement(calls).await?;
                 }
@@ -121,6 +134,9 @@ fn prepare<'a>(inner: &Inner, request: &'a Request) -> Result<Prepared<'a>, Erro
 async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, sign: bool) -> Result<Outcome, Error> {
     let slot = &mut *lane.slot;
     let (call, mut pending) = next_call(inner, slot, &prepared.hash, sign)?;
+    // A reply that is lost with this process can be asked for again.
+    let (lane_number, seq) = (slot.lane, call.head().seq);
+    inner.with_log(|log| log.append(&Entry::Asked { lane: lane_number, seq, request: prepared.hash }))?;
     let opening = call.head().flags.has(Flags::OPEN);
     let headers = headers(inner, &call, opening)?;
     let end = Instant::now() + Duration::from_secs(u64::from(inner.options.deadline_s.clamp(1, 120)));
@@ -130,7 +146,13 @@ async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, 
 
     let Some(answer) = replied.get(ANSWER_HEADER) else {
         return match refusal(&prepared.url, status.as_u16(), &body) {
-            Error::Problem(problem) => Ok(Outcome::Refused(problem)),
+            Error::Problem(problem) => {
+                // Of a replayed number there may be a reply that never came.
+                if problem.kind != ProblemKind::Replay {
+                    inner.with_log(|log| Ok(log.forget(lane_number, seq)))?;
+                }
+                Ok(Outcome::Refused(problem))
+            }
             other => Err(other),
         };
     };
@@ -265,7 +287,7 @@ async fn accept_answer(
 }
 
 /// Whether an Answer cites what the listing promises, and claims nothing beyond what it cites (`market.md` B6.2).
-fn check_basis(inner: &Inner, answer: &Answer, claims: &Claims) -> Result<(), Error> {
+pub(super) fn check_basis(inner: &Inner, answer: &Answer, claims: &Claims) -> Result<(), Error> {
     let promised = &inner.package.datasets;
     let cited = answer.basis.datasets();
     if let Some(other) = cited.iter().find(|cited| !promised.contains(&cited.id)) {

@@ -22,6 +22,8 @@ use crate::error::Error;
 pub(super) const RESERVE: u64 = 1_024;
 /// Most bytes of an entry: an Answer, its claims, and what frames them.
 const MAX_ENTRY: usize = 16 * 1_024;
+/// Most calls of a lane whose lost replies are asked for again.
+const ASKED_MOST: usize = 4_096;
 /// Bytes before an entry: its length and a checksum.
 const FRAME: usize = 8;
 
@@ -58,6 +60,22 @@ pub enum Entry {
         /// The Answer with what opens it.
         answer: Box<LoggedAnswer>,
     },
+    /// A call was made: its reply may be lost.
+    Asked {
+        /// The lane.
+        lane: Lane,
+        /// The call's number.
+        seq: u64,
+        /// Its request hash.
+        request: Hash32,
+    },
+    /// A signed Answer whose reply was lost was handed out again and accepted, without its body and claims.
+    Recovered {
+        /// Calls of its lane acknowledged from here on.
+        cum: u64,
+        /// The Answer.
+        signed: Box<SignedAnswer>,
+    },
 }
 
 /// A signed Answer with what evidence needs besides.
@@ -80,12 +98,24 @@ pub struct Objection {
     pub accepted: u64,
 }
 
+/// What the entries so far say.
+#[derive(Debug, Default)]
+struct Told {
+    lanes: BTreeMap<Lane, LaneState>,
+    /// Calls without an accepted reply, of each lane the newest [`ASKED_MOST`], with their request hashes.
+    asked: BTreeMap<Lane, BTreeMap<u64, Hash32>>,
+    /// Replies that came.
+    received: u64,
+    /// Replies that were lost and accepted all the same.
+    recovered: u64,
+}
+
 /// An open log.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
     file: File,
-    lanes: BTreeMap<Lane, LaneState>,
+    told: Told,
 }
 
 impl Log {
@@ -101,14 +131,14 @@ impl Log {
             .mode(0o600)
             .open(path)
             .map_err(|source| file_error(path, source))?;
-        let mut lanes = BTreeMap::new();
+        let mut told = Told::default();
         let mut owner = None;
         let end = read_entries(path, &mut file, |entry| match entry {
             Entry::Begin { purchase } => owner = Some(purchase),
-            other => note(&mut lanes, &other),
+            other => told.note(&other),
         })?;
         file.set_len(end).and_then(|()| file.seek(SeekFrom::End(0))).map_err(|source| file_error(path, source))?;
-        let mut log = Self { path: path.to_owned(), file, lanes };
+        let mut log = Self { path: path.to_owned(), file, told };
         match owner {
             Some(owner) if owner != purchase => Err(malformed(path, format!("it belongs to purchase {owner}"))),
             Some(_) => Ok(log),
@@ -123,7 +153,27 @@ impl Log {
     /// Where a lane goes on: above every number that may have been used.
     #[must_use]
     pub fn lane(&self, lane: Lane) -> LaneState {
-        self.lanes.get(&lane).copied().unwrap_or_default()
+        self.told.lanes.get(&lane).copied().unwrap_or_default()
+    }
+
+    /// Calls of a lane that nothing was accepted for, by number, with their request hashes.
+    pub(super) fn asked(&self, lane: Lane) -> BTreeMap<u64, Hash32> {
+        self.told.asked.get(&lane).cloned().unwrap_or_default()
+    }
+
+    /// Whether nothing was accepted for this call yet.
+    pub(super) fn is_asked(&self, lane: Lane, seq: u64) -> bool {
+        self.told.asked.get(&lane).is_some_and(|asked| asked.contains_key(&seq))
+    }
+
+    /// Replies that came, and lost ones that were accepted all the same.
+    pub(super) const fn received_and_recovered(&self) -> (u64, u64) {
+        (self.told.received, self.told.recovered)
+    }
+
+    /// The provider refused this call: no reply to it is lost.
+    pub(super) fn forget(&mut self, lane: Lane, seq: u64) {
+        self.told.answered(lane, seq);
     }
 
     /// Sets the next numbers of a lane aside, on disk.
@@ -141,7 +191,9 @@ impl Log {
         frame.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         frame.extend_from_slice(&checksum(&bytes));
         frame.extend_from_slice(&bytes);
-        self.file.write_all(&frame).map_err(|source| file_error(&self.path, source))
+        self.file.write_all(&frame).map_err(|source| file_error(&self.path, source))?;
+        self.told.note(entry);
+        Ok(())
     }
 
     /// Waits until all entries are on disk.
@@ -172,11 +224,11 @@ impl Log {
     /// # Errors
     /// [`Error::File`], [`Error::Malformed`].
     pub fn objections(path: &Path, shown: &Shown) -> Result<Vec<Objection>, Error> {
-        let mut lanes = BTreeMap::new();
+        let mut told = Told::default();
         let mut file = File::open(path).map_err(|source| file_error(path, source))?;
-        read_entries(path, &mut file, |entry| note(&mut lanes, &entry))?;
+        read_entries(path, &mut file, |entry| told.note(&entry))?;
         let objection = |entry: &surety_ledger::market::state::ShownLane| {
-            let ours = lanes.get(&entry.lane).map_or(0, |lane| lane.cum);
+            let ours = told.lanes.get(&entry.lane).map_or(0, |lane| lane.cum);
             // The opening call is signed, so that it counts as use whatever came back (B6).
             let accepted = ours.saturating_sub(entry.from_cum).max(1);
             (entry.accepted.is_none() && accepted < entry.count).then_some(Objection { lane: entry.lane, accepted })
@@ -185,23 +237,56 @@ impl Log {
     }
 }
 
-/// What an entry says of its lane.
-fn note(lanes: &mut BTreeMap<Lane, LaneState>, entry: &Entry) {
-    let mut reach = |lane: Lane, seq: u64, cum: u64| {
-        let state = lanes.entry(lane).or_default();
+impl Told {
+    /// What an entry says of its lane.
+    fn note(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Begin { .. } => {}
+            Entry::Reserved { lane, ceiling } => self.reach(*lane, *ceiling, 0),
+            Entry::Asked { lane, seq, request } => self.ask(*lane, *seq, *request),
+            Entry::Tagged { lane, seq, cum, .. } => {
+                self.received = self.received.saturating_add(1);
+                self.accept(*lane, *seq, *cum);
+            }
+            Entry::Answered { cum, answer } => {
+                self.received = self.received.saturating_add(1);
+                self.accept_answer(&answer.signed, *cum);
+            }
+            Entry::Recovered { cum, signed } => {
+                self.recovered = self.recovered.saturating_add(1);
+                self.accept_answer(signed, *cum);
+            }
+        }
+    }
+
+    fn reach(&mut self, lane: Lane, seq: u64, cum: u64) {
+        let state = self.lanes.entry(lane).or_default();
         state.seq = state.seq.max(seq);
         state.cum = state.cum.max(cum);
         // Whether the last acknowledgement arrived is not known: the next call is signed again.
         state.signed_seq = 0;
-    };
-    match entry {
-        Entry::Begin { .. } => {}
-        Entry::Reserved { lane, ceiling } => reach(*lane, *ceiling, 0),
-        Entry::Tagged { lane, seq, cum, .. } => reach(*lane, *seq, *cum),
-        Entry::Answered { cum, answer } => {
-            if let Some(call) = answer.signed.answer.call {
-                reach(call.lane, call.seq, *cum);
-            }
+    }
+
+    fn ask(&mut self, lane: Lane, seq: u64, request: Hash32) {
+        let asked = self.asked.entry(lane).or_default();
+        asked.insert(seq, request);
+        if asked.len() > ASKED_MOST {
+            asked.pop_first();
+        }
+    }
+
+    fn answered(&mut self, lane: Lane, seq: u64) {
+        self.asked.get_mut(&lane).map(|asked| asked.remove(&seq));
+    }
+
+    fn accept(&mut self, lane: Lane, seq: u64, cum: u64) {
+        self.answered(lane, seq);
+        self.reach(lane, seq, cum);
+    }
+
+    fn accept_answer(&mut self, signed: &SignedAnswer, cum: u64) {
+        if let Some(call) = signed.answer.call {
+            self.accept(call.lane, call.seq, cum);
         }
     }
 }
