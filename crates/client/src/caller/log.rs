@@ -1,10 +1,11 @@
 //! The caller's log: an append-only file of what its lanes used and what it accepted.
 //!
-//! Each entry stands in the file before it has an effect. A torn last entry, as a crash leaves it, is cut off; anything
-//! else that cannot be read is an error, because evidence would be missing.
+//! Each entry stands in the file before it has an effect. A torn last entry, as a crash or a full disk leaves it, is cut
+//! off; anything else that cannot be read is an error, because evidence would be missing. One process at a time writes:
+//! two would use the same numbers.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,10 @@ struct Told {
 pub struct Log {
     path: PathBuf,
     file: File,
+    /// Bytes that are whole entries.
+    whole: u64,
+    /// An entry was written in part, and could not be cut off.
+    torn: bool,
     told: Told,
 }
 
@@ -122,7 +127,7 @@ impl Log {
     /// Opens the log of a purchase, or begins it.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Malformed`] when it is another purchase's, or damaged before its end.
+    /// [`Error::File`]; [`Error::LogInUse`]; [`Error::Malformed`] when it is another purchase's, or damaged before its end.
     pub fn open(path: &Path, purchase: PurchaseId) -> Result<Self, Error> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -131,6 +136,11 @@ impl Log {
             .mode(0o600)
             .open(path)
             .map_err(|source| file_error(path, source))?;
+        // The lock ends with the file, so with the process, however that ends.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Error::LogInUse { path: path.display().to_string() },
+            TryLockError::Error(source) => file_error(path, source),
+        })?;
         let mut told = Told::default();
         let mut owner = None;
         let end = read_entries(path, &mut file, |entry| match entry {
@@ -138,7 +148,7 @@ impl Log {
             other => told.note(&other),
         })?;
         file.set_len(end).and_then(|()| file.seek(SeekFrom::End(0))).map_err(|source| file_error(path, source))?;
-        let mut log = Self { path: path.to_owned(), file, told };
+        let mut log = Self { path: path.to_owned(), file, whole: end, torn: false, told };
         match owner {
             Some(owner) if owner != purchase => Err(malformed(path, format!("it belongs to purchase {owner}"))),
             Some(_) => Ok(log),
@@ -184,15 +194,29 @@ impl Log {
         Ok(ceiling)
     }
 
-    /// Writes an entry. It survives the end of this process at once, that of the machine after [`Self::sync`].
+    /// Writes an entry, whole or not at all. It survives the end of this process at once, that of the machine after [`Self::sync`].
     pub(super) fn append(&mut self, entry: &Entry) -> Result<(), Error> {
         let bytes = codec::encode(entry);
         let mut frame = Vec::with_capacity(FRAME.saturating_add(bytes.len()));
         frame.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         frame.extend_from_slice(&checksum(&bytes));
         frame.extend_from_slice(&bytes);
-        self.file.write_all(&frame).map_err(|source| file_error(&self.path, source))?;
+        self.write(&frame).map_err(|source| file_error(&self.path, source))?;
         self.told.note(entry);
+        Ok(())
+    }
+
+    // What follows a torn entry could not be read: evidence would be lost.
+    fn write(&mut self, frame: &[u8]) -> std::io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.whole)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.file.write_all(frame) {
+            self.torn = self.file.set_len(self.whole).is_err();
+            return Err(error);
+        }
+        self.whole = self.whole.saturating_add(frame.len() as u64);
         Ok(())
     }
 
@@ -369,6 +393,7 @@ mod tests {
         let log = Log::open(&path, ID).unwrap();
         assert_eq!(log.lane(Lane(3)), LaneState { seq: RESERVE, cum: 1, signed_seq: 0 });
         assert_eq!(log.lane(Lane(4)), LaneState::default());
+        drop(log);
         assert!(matches!(Log::open(&path, PurchaseId([8; 16])), Err(Error::Malformed { .. })));
     }
 
@@ -388,6 +413,34 @@ mod tests {
             assert_eq!(Log::open(&path, ID).unwrap().lane(Lane(3)).cum, 1, "cut at {cut}");
             assert_eq!(std::fs::read(&path).unwrap(), whole);
         }
+    }
+
+    #[test]
+    fn what_follows_a_failed_write_can_be_read() {
+        let (_folder, path) = path();
+        let mut log = Log::open(&path, ID).unwrap();
+        log.append(&tagged(1, 1)).unwrap();
+        // A disk that is full in the middle of an entry: some bytes are there, and nothing can be written or cut off.
+        let writable = std::mem::replace(&mut log.file, File::open(&path).unwrap());
+        (&writable).write_all(&[0, 0, 0, 40, 1, 2, 3, 4, 5, 6]).unwrap();
+        assert!(matches!(log.append(&tagged(2, 2)), Err(Error::File { .. })));
+        log.file = writable;
+        log.append(&tagged(3, 2)).unwrap();
+        log.append(&tagged(4, 3)).unwrap();
+        drop(log);
+        let log = Log::open(&path, ID).unwrap();
+        assert_eq!(log.lane(Lane(3)), LaneState { seq: 4, cum: 3, signed_seq: 0 });
+    }
+
+    #[test]
+    fn a_log_has_one_writer() {
+        let (_folder, path) = path();
+        let log = Log::open(&path, ID).unwrap();
+        let error = Log::open(&path, ID).unwrap_err();
+        assert_eq!(error.code(), "client-log-in-use", "{error}");
+        assert_eq!(Log::answers(&path).unwrap(), []);
+        drop(log);
+        Log::open(&path, ID).unwrap();
     }
 
     #[test]
