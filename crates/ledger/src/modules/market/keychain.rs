@@ -35,6 +35,13 @@ impl KeyChain {
         Blob(codec::encode(self))
     }
 
+    /// How many links a chain of this length has, at most: what checking it costs can be told without reading it.
+    #[must_use]
+    pub const fn links_most(blob: &Blob) -> usize {
+        let links = blob.0.len() / SubGrant::LEN;
+        if links < MAX_DEPTH { links } else { MAX_DEPTH }
+    }
+
     /// Reads what an action carries.
     ///
     /// # Errors

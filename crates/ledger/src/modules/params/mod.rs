@@ -21,7 +21,7 @@ pub struct Params {
     pub epoch: Seconds,
     /// Fee of a purchase.
     pub fee_purchase: Amount,
-    /// Fee of a claim, per voucher.
+    /// Fee of a claim, per voucher and per link of its chains: each is a signature to check.
     pub fee_voucher: Amount,
     /// Fee of any other action.
     pub fee_other: Amount,
