@@ -1,12 +1,12 @@
 //! Claim: a provider is paid for what the consumer's keys acknowledged, and for nothing else (`market.md` B3, D1).
 
-use surety_primitives::access::{LaneAuthority, Voucher, verify_voucher};
+use surety_primitives::access::{LaneAuthority, Voucher};
 use surety_primitives::typed_data::Blob;
 use surety_primitives::{Address, Amount, Lane, PurchaseId, typed_struct};
 
 use super::Error;
 use super::coverage::{self, attach_row, load_purchase};
-use super::keychain::KeyChain;
+use super::keychain::{KeyChain, check_voucher};
 use super::payment::{self, ensure_count};
 use super::state::{Event, LANES, PURCHASES, PurchaseRecord};
 use crate::action::Action;
@@ -93,7 +93,7 @@ impl Claim {
         let vouchers = (0_u32..).zip(self.vouchers.iter().zip(&self.signers));
         for (index, (voucher, signer)) in vouchers {
             let authority = self.signer(ctx, purchase, &mut authorities, *signer);
-            match acknowledged(voucher, authority).and_then(|told| news(ctx, self.purchase, purchase, told)) {
+            match acknowledged(voucher, authority, purchase).and_then(|told| news(ctx, self.purchase, purchase, told)) {
                 Ok((lane, calls)) => raise(ctx, self.purchase, purchase, lane, calls)?,
                 Err(error) => {
                     let (code, reason) = (error.code(), error.to_string());
@@ -124,10 +124,9 @@ impl Claim {
 }
 
 /// What a voucher says, if it may: lane and calls.
-fn acknowledged(voucher: &Blob, authority: Judged<&LaneAuthority>) -> Judged<(Lane, u64)> {
+fn acknowledged(voucher: &Blob, authority: Judged<&LaneAuthority>, purchase: &PurchaseRecord) -> Judged<(Lane, u64)> {
     let voucher = Voucher::from_bytes(&voucher.0).map_err(|_| Error::Malformed { field: "voucher" })?;
-    let calls =
-        verify_voucher(&voucher, authority?).map_err(|error| Error::BadVoucher { reason: error.to_string() })?;
+    let calls = check_voucher(&voucher, authority?, purchase)?;
     Ok((voucher.head().lane, calls))
 }
 
@@ -160,8 +159,8 @@ fn raise(ctx: &mut Context<'_>, id: PurchaseId, purchase: &mut PurchaseRecord, l
 mod tests {
     use super::*;
     use crate::modules::market::state::TRANCHES;
-    use crate::modules::market::{RevokeKey, RotateCallKey};
-    use crate::testing::market::{DAY, Market, claim, events, key, public, voucher};
+    use crate::modules::market::{Purchase, RevokeKey, RotateCallKey, RowRef, Sweep};
+    use crate::testing::market::{DAY, Market, claim, events, key, public, voucher, voucher_at};
     use surety_primitives::access::{Grant, GrantFlags, SubGrant, SubGrantTerms};
     use surety_primitives::{Hash32, Seconds};
 
@@ -314,6 +313,39 @@ mod tests {
         let receipt = market.does("vera", late);
         assert_eq!(skipped(&receipt), vec![(0, 6_051), (2, 6_051)]);
         assert_eq!(market.purchase(id).claimed, 11);
+    }
+
+    #[test]
+    fn what_was_signed_for_a_swept_purchase_does_not_count_for_the_next_of_its_reference() {
+        let mut market = Market::default();
+        let order = market.order();
+        let id = market.buy();
+        let signed = |at: Seconds, lane, cum, opens| voucher_at("ana", id, lane, cum, opens, at);
+        let old = [signed(market.chain.now(), 0, 40, false), signed(market.chain.now(), 1, 0, true)];
+        market.wait_days(60);
+        market.settles(id);
+        let rows = vec![RowRef { table: 65, id: Blob(id.0.to_vec()) }];
+        market.does("max", Sweep { rows });
+        let again = Purchase { expires: market.chain.now().after(Seconds(30 * DAY)), ..order };
+        market.does("ana", again);
+        let now = market.chain.now();
+        assert_eq!(market.purchase(id).not_before, now);
+
+        let one = |voucher: &Blob| Claim { vouchers: vec![voucher.clone()], ..claim("ana", id, &[(0, 1)]) };
+        let refused = one(&old[0]);
+        let mut both = refused.clone();
+        both.vouchers.push(signed(now, 0, 2, false));
+        both.signers.push(0);
+        market.chain.fails("vera", refused, Error::NothingNew);
+        let receipt = market.does("vera", both);
+        assert_eq!((skipped(&receipt), market.purchase(id).claimed), (vec![(0, 6_051)], 2));
+
+        market.wait_days(30);
+        let mut show = market.show(id, 0, 5);
+        (show.entries[0].lane, show.entries[0].opening) = (Lane(1), old[1].clone());
+        market.chain.fails("vera", show.clone(), Error::NoOpening);
+        show.entries[0].opening = signed(now, 1, 0, true);
+        market.does("vera", show);
     }
 
     #[test]
