@@ -303,7 +303,8 @@ mod tests {
 
     #[test]
     fn each_nonsense_is_refused_by_its_name() {
-        let cases: [(&str, fn(&mut Params)); 24] = [
+        type Change = fn(&mut Params);
+        let cases: [(&str, Change); 24] = [
             ("take_bps", |params| params.take_bps = 10_001),
             ("fee_burned_bps", |params| params.fee_burned_bps = 10_001),
             ("treasury_bps", |params| params.treasury_bps = u16::MAX),
