@@ -149,7 +149,10 @@ async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, 
             Error::Problem(problem) => {
                 // Of a replayed number there may be a reply that never came.
                 if problem.kind != ProblemKind::Replay {
-                    inner.with_log(|log| Ok(log.forget(lane_number, seq)))?;
+                    inner.with_log(|log| {
+                        log.forget(lane_number, seq);
+                        Ok(())
+                    })?;
                 }
                 Ok(Outcome::Refused(problem))
             }
@@ -163,8 +166,14 @@ async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, 
     if !matches!(call, Call::Mac(_)) {
         slot.signed = Instant::now();
     }
-    let reply = judge(inner, slot, &mut pending, prepared.request, status, answer, &replied, body).await?;
-    Ok(Outcome::Done(Box::new(reply)))
+    match judge(inner, slot, &mut pending, prepared.request, status, answer, &replied, body).await {
+        Ok(reply) => Ok(Outcome::Done(Box::new(reply))),
+        Err(error) => {
+            // It came and does not hold: it must not pass as a lost one later.
+            inner.with_log(|log| log.append(&Entry::Rejected { lane: lane_number, seq }))?;
+            Err(error)
+        }
+    }
 }
 
 /// The next call of a lane: an opening, a signed one, or one with a tag.

@@ -77,6 +77,13 @@ pub enum Entry {
         /// The Answer.
         signed: Box<SignedAnswer>,
     },
+    /// A reply came and was not accepted: its call stays unacknowledged.
+    Rejected {
+        /// The lane.
+        lane: Lane,
+        /// The call's number.
+        seq: u64,
+    },
 }
 
 /// A signed Answer with what evidence needs besides.
@@ -268,6 +275,7 @@ impl Told {
             Entry::Begin { .. } => {}
             Entry::Reserved { lane, ceiling } => self.reach(*lane, *ceiling, 0),
             Entry::Asked { lane, seq, request } => self.ask(*lane, *seq, *request),
+            Entry::Rejected { lane, seq } => self.answered(*lane, *seq),
             Entry::Tagged { lane, seq, cum, .. } => {
                 self.received = self.received.saturating_add(1);
                 self.accept(*lane, *seq, *cum);

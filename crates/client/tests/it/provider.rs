@@ -470,6 +470,20 @@ async fn a_lost_reply_is_acknowledged_only_for_an_answer_to_that_call() {
 }
 
 #[tokio::test]
+async fn a_reply_that_was_refused_does_not_pass_as_a_lost_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let (address, provider) = start(Fault::NoClaims).await;
+    provider.lock().unwrap().window = 1;
+    let ask = Request::get("check?name=a").claiming(vec![Key::new(1, b"example.com").unwrap()]);
+    for code in ["client-bad-reply", "voucher-due"] {
+        let caller = narrow_caller(address, &log);
+        assert_eq!(caller.call(&ask).await.unwrap_err().code(), code);
+        assert_eq!(caller.acknowledged().await, 0);
+    }
+}
+
+#[tokio::test]
 async fn a_paid_call_goes_nowhere_else_and_nobody_is_waited_for_without_end() {
     let folder = tempfile::tempdir().unwrap();
     let (address, provider) = start(Fault::None).await;
