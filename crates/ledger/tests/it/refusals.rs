@@ -203,7 +203,7 @@ fn forged_evidence_changes_nothing() {
     let (mut market, id) = listed();
     let said = Said::absent(&market, id, "bad.example");
     let good = report(id, &said.contradiction());
-    let forged = report(id, &Said { signer: "max", ..said.clone() }.contradiction());
+    let forged = report(id, &Said { signer: "max", ..said }.contradiction());
     assert_eq!(market.chain.refused("max", forged).name, "BadProof");
     let other = ReportFault { keys: vec![public("max")], ..good.clone() };
     market.chain.fails("max", other, Error::NotThisKey);
