@@ -10,6 +10,7 @@ mod exchange;
 mod log;
 mod package;
 mod pool;
+mod recover;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,6 +22,7 @@ use surety_primitives::access::{CallSigner, QuotaState, SubGrant, encode_b64, en
 use surety_primitives::answer::SignedAnswer;
 use surety_primitives::answer::claims::Claims;
 use surety_primitives::api::{SettleReply, SettleRequest};
+use surety_primitives::dataset::Key;
 use surety_primitives::keys::SecretKey;
 use surety_primitives::{Lane, Seconds};
 use tokio::time::Instant;
@@ -80,13 +82,23 @@ pub struct Request {
     pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
+    /// Keys that an Answer of status 2xx must make a claim about, where the package promises cover: without such a claim
+    /// it cannot be contradicted. What a question needs only its asker knows; a question that the service refuses, with
+    /// status 200 and no claims, needs none.
+    pub must_claim: Vec<Key>,
 }
 
 impl Request {
     /// A `GET`.
     #[must_use]
     pub fn get(path: impl Into<String>) -> Self {
-        Self { method: reqwest::Method::GET, path: path.into(), content_type: None, body: Vec::new() }
+        Self {
+            method: reqwest::Method::GET,
+            path: path.into(),
+            content_type: None,
+            body: Vec::new(),
+            must_claim: Vec::new(),
+        }
     }
 
     /// A `POST` of JSON.
@@ -97,7 +109,14 @@ impl Request {
             path: path.into(),
             content_type: Some("application/json".to_owned()),
             body: body.to_string().into_bytes(),
+            must_claim: Vec::new(),
         }
+    }
+
+    /// The same, with an Answer refused that promises cover and makes no claim about one of these keys.
+    #[must_use]
+    pub fn claiming(self, must_claim: Vec<Key>) -> Self {
+        Self { must_claim, ..self }
     }
 }
 

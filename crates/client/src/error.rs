@@ -107,6 +107,12 @@ pub enum Error {
     /// A reply that cannot be acknowledged: nothing is owed for it.
     #[error("the reply is not acknowledged: {0}")]
     BadReply(String),
+    /// Another caller writes to this log.
+    #[error("{path} is in use by another call of the same purchase: wait for it to end, or use lanes of one caller")]
+    LogInUse {
+        /// The log.
+        path: String,
+    },
     /// A file of this side.
     #[error("cannot use {path}")]
     File {
@@ -141,6 +147,7 @@ impl Error {
             Self::Access(error) => error.code(),
             Self::Problem(problem) => problem.kind.name(),
             Self::BadReply(_) => "client-bad-reply",
+            Self::LogInUse { .. } => "client-log-in-use",
             Self::File { .. } => "client-file",
         }
     }

@@ -10,7 +10,7 @@ use crate::block::Outcome;
 use crate::context::{BlockMeta, Context, Writes};
 use crate::modules::fees::{self, FEES, Fees};
 use crate::modules::operators::{self, Operator, Profile, possession_namespace};
-use crate::modules::params::{PARAMS, Params};
+use crate::modules::params::{OutOfRange, PARAMS, Params};
 use crate::modules::{bank, epochs};
 use crate::state::MemoryRows;
 
@@ -77,6 +77,9 @@ pub enum Error {
     /// The balances do not fit the supply.
     #[error("the balances sum to the limit of the supply or more")]
     TooMuch,
+    /// A parameter out of its range.
+    #[error(transparent)]
+    BadParams(#[from] OutOfRange),
 }
 
 impl Genesis {
@@ -100,6 +103,7 @@ impl Genesis {
         if self.operators.is_empty() || self.operators.len() > MAX_SEATS {
             return Err(Error::Seats(self.operators.len()));
         }
+        self.params.check()?;
         let supply = self.balances.iter().try_fold(Amount::ZERO, |sum, balance| sum.checked_add(balance.amount));
         if supply.is_none_or(|supply| supply >= Amount::SUPPLY_LIMIT) {
             return Err(Error::TooMuch);
@@ -164,4 +168,26 @@ pub(crate) fn write(spec: &Genesis) -> Outcome {
     epochs::install(&mut ctx, spec.seats());
     let (writes, _) = ctx.into_effects();
     Outcome { writes, receipts: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NETWORK, operator};
+
+    #[test]
+    fn a_specification_is_refused_for_each_parameter_out_of_range() {
+        let (_, first) = operator(1, Amount::call(1));
+        let mut genesis = Genesis {
+            network: NETWORK,
+            time_ms: 0,
+            balances: Vec::new(),
+            operators: vec![first],
+            params: Params::default(),
+        };
+        assert_eq!(genesis.check(), Ok(()));
+        genesis.params.take_bps = 10_001;
+        let refused = OutOfRange { name: "take_bps", range: "0 to 10,000 basis points" };
+        assert_eq!(genesis.check(), Err(Error::BadParams(refused)));
+    }
 }

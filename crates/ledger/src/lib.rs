@@ -4,6 +4,9 @@
 //! exposure stays within its backing.
 //! Never here: clocks, sockets, files, `async`, floats, logging, hash-map order, consensus, an EVM.
 
+#![warn(clippy::float_arithmetic)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 #[macro_use]
 pub mod error;
 pub mod action;
@@ -14,6 +17,7 @@ pub mod genesis;
 pub mod modules;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test may panic")]
 pub mod testing;
 pub mod transaction;
 

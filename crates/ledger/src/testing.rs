@@ -11,14 +11,14 @@ use surety_primitives::wallet::AccountKey;
 use surety_primitives::{Address, Amount, Height, NetworkId, Seconds, hash};
 
 use crate::action::AnyAction;
-use crate::block::{ApplyError, BlockMeta, BlockRun, Receipt};
+use crate::block::{ApplyError, BlockMeta, BlockRun, Failure, Receipt};
 use crate::error::Error;
 use crate::genesis::{Balance, Genesis, GenesisOperator};
 use crate::modules::bank::{ACCOUNTS, TOTALS, Totals};
 use crate::modules::operators::{Profile, possession_namespace};
 use crate::modules::params::Params;
 use crate::state::{Map, MemoryRows};
-use crate::transaction::{Transaction, VerifiedTransaction};
+use crate::transaction::{SignedTransaction, Transaction, VerifiedTransaction};
 
 /// The network of tests.
 pub const NETWORK: NetworkId = NetworkId(1_337);
@@ -161,15 +161,20 @@ impl Scenario {
         self.get(TOTALS, &()).unwrap_or_default()
     }
 
-    /// Signs an action with the account's next nonce.
+    /// What the account would sign for this action now.
     #[must_use]
-    pub fn sign(&self, name: &str, action: impl Into<AnyAction>) -> VerifiedTransaction {
+    pub fn draft(&self, name: &str, action: impl Into<AnyAction>) -> Transaction {
         let action = action.into();
         let nonce = self.get(ACCOUNTS, &self.address(name)).unwrap_or_default().nonce;
         let fee = action.fee(self.params());
         let expires = self.now.after(Seconds(3_600));
-        let transaction = Transaction { network: self.network(), nonce, expires, fee, action };
-        let signed = transaction.sign(&account(name));
+        Transaction { network: self.network(), nonce, expires, fee, action }
+    }
+
+    /// Signs an action with the account's next nonce.
+    #[must_use]
+    pub fn sign(&self, name: &str, action: impl Into<AnyAction>) -> VerifiedTransaction {
+        let signed = self.draft(name, action).sign(&account(name));
         signed.verify(self.network()).unwrap_or_else(|error| unreachable!("refused before it was sent: {error}"))
     }
 
@@ -209,15 +214,40 @@ impl Scenario {
 
     /// The account tries this, and it fails with this error and no other effect than the fee.
     pub fn fails(&mut self, name: &str, action: impl Into<AnyAction>, error: impl Into<Error>) {
+        let (failure, error) = (self.refused(name, action), error.into());
+        assert_eq!((failure.code, failure.message.as_str()), (error.code(), error.to_string().as_str()), "{name}");
+    }
+
+    /// The account tries this, and it fails with no other effect than the fee.
+    pub fn refused(&mut self, name: &str, action: impl Into<AnyAction>) -> Failure {
+        let receipt = self.costs_only_the_fee(name, action);
+        assert!(receipt.events.is_empty(), "a failed action leaves no event");
+        receipt.failure.unwrap_or_else(|| panic!("{name}: succeeded"))
+    }
+
+    /// The account does this, and whether it succeeds or not, nothing but fee and nonce changes.
+    pub fn costs_only_the_fee(&mut self, name: &str, action: impl Into<AnyAction>) -> Receipt {
         let transaction = self.sign(name, action);
         let mut without = self.clone();
         let receipt = self.block(&transaction).unwrap_or_else(|error| panic!("{name}: not includable: {error:?}"));
-        let error = error.into();
-        let failure = receipt.failure.unwrap_or_else(|| panic!("{name}: succeeded, expected: {error}"));
-        assert_eq!((failure.code, failure.message.as_str()), (error.code(), error.to_string().as_str()), "{name}");
-        assert!(receipt.events.is_empty(), "a failed action leaves no event");
         without.only_fee(&transaction);
-        assert_eq!(self.rows, without.rows, "a failed action changes nothing but fee and nonce");
+        assert_eq!(self.digest(), without.digest(), "nothing changes but fee and nonce");
+        receipt
+    }
+
+    /// These bytes come as a transaction, and can stand in no block: the block is as if they had not come.
+    pub fn turns_away(&mut self, bytes: &[u8]) -> Error {
+        let mut without = self.clone();
+        without.commit(without.begin());
+        let mut run = self.begin();
+        let verified = SignedTransaction::decode(bytes).map_err(Error::from).and_then(|tx| tx.verify(self.network()));
+        let error = match verified.map(|verified| run.apply(&self.rows, &verified)) {
+            Err(error) | Ok(Err(ApplyError::Rejected(error))) => error,
+            other => panic!("not turned away: {other:?}"),
+        };
+        assert!(self.commit(run).is_empty(), "what cannot stand in a block has no receipt");
+        assert_eq!(self.digest(), without.digest(), "what cannot stand in a block changes nothing");
+        error
     }
 
     // What the state looks like where only nonce and fee were taken.

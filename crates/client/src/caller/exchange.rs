@@ -10,6 +10,7 @@ use surety_primitives::access::{
 };
 use surety_primitives::answer::claims::Claims;
 use surety_primitives::answer::{Answer, Reply as SignedReply, SignedAnswer};
+use surety_primitives::dataset::Key;
 use surety_primitives::keys::DhSecret;
 use surety_primitives::{Hash32, access};
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use url::Url;
 
 use super::log::{Entry, LoggedAnswer};
 use super::pool::{Slot, Taken};
+use super::recover::recover;
 use super::{Inner, Reply, Request};
 use crate::client::{read_body, transport};
 use crate::error::Error;
@@ -78,15 +80,27 @@ pub(super) async fn call(inner: &Inner, request: &Request) -> Result<Reply, Erro
             return Err(Error::Problem(problem));
         }
         attempt += 1;
+        // Everything accepted was acknowledged, and the window is full all the same: replies were lost.
+        let lost = sign && problem.kind == ProblemKind::VoucherDue;
         sign = next != Next::Pause;
         match next {
+            Next::Sign if lost => {
+                if recover(inner, &mut lane.slot).await? == 0 {
+                    // Calls may still be under way at the provider, after their connection broke.
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2);
+                }
+            }
             Next::Open => lane.slot.client.forget_key(),
             Next::Above(floor) => lane.slot.client.raise_floor(floor.unwrap_or_default()),
             Next::Clock => inner.follow_wall(problem.server_time.unwrap_or_default()),
             Next::Free | Next::Pause => {
                 let asked = problem.retry_after.map_or(pause, Duration::from_secs);
                 if next == Next::Free {
-                    // Idle lanes may hold the window with calls that they have not acknowledged yet.
+                    // Idle lanes may hold the window: with lost replies, and with calls that they have not acknowledged yet.
+                    for mut idle in inner.pool.idle() {
+                        recover(inner, &mut idle).await?;
+                    }
                     let calls = inner.pool.vouchers(inner.deadline(), false).await?;
                     inner.send_settlement(calls).await?;
                 }
@@ -120,6 +134,9 @@ fn prepare<'a>(inner: &Inner, request: &'a Request) -> Result<Prepared<'a>, Erro
 async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, sign: bool) -> Result<Outcome, Error> {
     let slot = &mut *lane.slot;
     let (call, mut pending) = next_call(inner, slot, &prepared.hash, sign)?;
+    // A reply that is lost with this process can be asked for again.
+    let (lane_number, seq) = (slot.lane, call.head().seq);
+    inner.with_log(|log| log.append(&Entry::Asked { lane: lane_number, seq, request: prepared.hash }))?;
     let opening = call.head().flags.has(Flags::OPEN);
     let headers = headers(inner, &call, opening)?;
     let end = Instant::now() + Duration::from_secs(u64::from(inner.options.deadline_s.clamp(1, 120)));
@@ -129,7 +146,16 @@ async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, 
 
     let Some(answer) = replied.get(ANSWER_HEADER) else {
         return match refusal(&prepared.url, status.as_u16(), &body) {
-            Error::Problem(problem) => Ok(Outcome::Refused(problem)),
+            Error::Problem(problem) => {
+                // Of a replayed number there may be a reply that never came.
+                if problem.kind != ProblemKind::Replay {
+                    inner.with_log(|log| {
+                        log.forget(lane_number, seq);
+                        Ok(())
+                    })?;
+                }
+                Ok(Outcome::Refused(problem))
+            }
             other => Err(other),
         };
     };
@@ -140,8 +166,14 @@ async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, 
     if !matches!(call, Call::Mac(_)) {
         slot.signed = Instant::now();
     }
-    let reply = judge(inner, slot, &mut pending, status, answer, &replied, body).await?;
-    Ok(Outcome::Done(Box::new(reply)))
+    match judge(inner, slot, &mut pending, prepared.request, status, answer, &replied, body).await {
+        Ok(reply) => Ok(Outcome::Done(Box::new(reply))),
+        Err(error) => {
+            // It came and does not hold: it must not pass as a lost one later.
+            inner.with_log(|log| log.append(&Entry::Rejected { lane: lane_number, seq }))?;
+            Err(error)
+        }
+    }
 }
 
 /// The next call of a lane: an opening, a signed one, or one with a tag.
@@ -201,10 +233,12 @@ async fn send(inner: &Inner, prepared: &Prepared<'_>, headers: HeaderMap, end: I
 }
 
 /// Checks a reply, writes it down, and only then counts it.
+#[allow(clippy::too_many_arguments, reason = "a reply in its parts")]
 async fn judge(
     inner: &Inner,
     slot: &mut Slot,
     pending: &mut Pending,
+    request: &Request,
     status: StatusCode,
     answer: &str,
     headers: &HeaderMap,
@@ -225,6 +259,7 @@ async fn judge(
         SignedReply::Answer(signed) => {
             check_status(status, signed.answer.status)?;
             check_basis(inner, &signed.answer, &claims)?;
+            check_claims(inner, request, &signed.answer, &claims)?;
             (accept_answer(inner, slot, pending, &signed, &digest, &claims).await?, Some(*signed))
         }
     };
@@ -261,7 +296,7 @@ async fn accept_answer(
 }
 
 /// Whether an Answer cites what the listing promises, and claims nothing beyond what it cites (`market.md` B6.2).
-fn check_basis(inner: &Inner, answer: &Answer, claims: &Claims) -> Result<(), Error> {
+pub(super) fn check_basis(inner: &Inner, answer: &Answer, claims: &Claims) -> Result<(), Error> {
     let promised = &inner.package.datasets;
     let cited = answer.basis.datasets();
     if let Some(other) = cited.iter().find(|cited| !promised.contains(&cited.id)) {
@@ -274,6 +309,23 @@ fn check_basis(inner: &Inner, answer: &Answer, claims: &Claims) -> Result<(), Er
     match beyond {
         Some(claim) => {
             Err(Error::BadReply(format!("it claims something of dataset {}, which it does not cite", claim.dataset)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether an Answer that cover is promised for can be contradicted: it has a claim about each key that the question
+/// needs, in each dataset that it cites (`market.md` B8, kind 1).
+fn check_claims(inner: &Inner, request: &Request, answer: &Answer, claims: &Claims) -> Result<(), Error> {
+    if inner.package.cover.is_zero() || !(200..300).contains(&answer.status) {
+        return Ok(());
+    }
+    let claimed =
+        |dataset, key: &Key| claims.as_slice().iter().any(|claim| claim.dataset == dataset && claim.key == *key);
+    let cited = answer.basis.datasets();
+    match request.must_claim.iter().find(|key| cited.iter().any(|cited| !claimed(cited.id, key))) {
+        Some(key) => {
+            Err(Error::BadReply(format!("it claims nothing about {key}, so that it could not be contradicted")))
         }
         None => Ok(()),
     }

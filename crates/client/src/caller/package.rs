@@ -1,9 +1,9 @@
 //! What a caller knows of its package, each part read with a proof.
 
-use surety_ledger::market::state::PurchaseRecord;
+use surety_ledger::market::state::{PurchaseRecord, Service};
 use surety_primitives::access::{Grant, normalize_authority};
 use surety_primitives::keys::PublicKey;
-use surety_primitives::{DatasetId, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, DatasetId, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 use url::Url;
 
 use crate::error::Error;
@@ -22,7 +22,9 @@ pub struct Package {
     pub service: ServiceId,
     /// Most unacknowledged calls (W).
     pub window: u32,
-    /// The datasets that the listing's Answers cite.
+    /// Paid per proven fault; zero for none.
+    pub cover: Amount,
+    /// The datasets that its Answers cite, as they were sold: an update of the listing does not change them.
     pub datasets: Vec<DatasetId>,
     /// Where calls go.
     pub endpoint: String,
@@ -41,16 +43,29 @@ impl Package {
         let record = purchase.value.ok_or(Error::Absent)?;
         let provider = reader.provider(record.provider).await?.value.ok_or(Error::Absent)?;
         let service = reader.service(record.service).await?.value.ok_or(Error::Absent)?;
-        Ok(Self {
-            grant: grant(purchase.header.network, id, &record),
+        let grant = grant(purchase.header.network, id, &record);
+        Ok(Self::of_rows(grant, record, PublicKey(provider.key.0), service, clock))
+    }
+
+    // What was sold comes from the purchase's row; only where calls go may move with the listing.
+    fn of_rows(
+        grant: Grant,
+        record: PurchaseRecord,
+        provider_key: PublicKey,
+        service: Service,
+        clock: Seconds,
+    ) -> Self {
+        Self {
+            grant,
             provider: record.provider,
-            provider_key: PublicKey(provider.key.0),
+            provider_key,
             service: record.service,
             window: record.window,
-            datasets: service.terms.datasets,
+            cover: record.cover,
+            datasets: record.datasets,
             endpoint: service.terms.endpoint,
             clock,
-        })
+        }
     }
 }
 
@@ -75,4 +90,36 @@ pub(super) fn authority(endpoint: &Url) -> String {
     let host = endpoint.host_str().unwrap_or_default();
     let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
     normalize_authority(&format!("{host}{port}"), default)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use surety_ledger::market::UpdateService;
+    use surety_ledger::market::state::{SERVICES, Terms};
+    use surety_ledger::testing::faults::publication;
+    use surety_ledger::testing::market::{Market, key, terms};
+
+    use super::*;
+
+    #[test]
+    fn an_update_of_the_listing_changes_nothing_that_is_sold_but_the_endpoint() {
+        let mut market = Market::default();
+        let publication = publication(market.chain.now());
+        market.does("vera", publication);
+        let pinned = Terms { datasets: vec![DatasetId(1)], ..terms() };
+        market.does("vera", UpdateService { service: market.service, terms: pinned });
+        let order = surety_ledger::market::Purchase { version: 2, ..market.order() };
+        let id = PurchaseId::derive(market.chain.network(), market.chain.address("ana"), order.client_ref.0);
+        market.does("ana", order);
+        let none = Terms { datasets: Vec::new(), window: 1, endpoint: "https://moved.example".to_owned(), ..terms() };
+        market.does("vera", UpdateService { service: market.service, terms: none });
+
+        let record = market.purchase(id);
+        let grant = grant(market.chain.network(), id, &record);
+        let listing = market.chain.get(SERVICES, &market.service).unwrap();
+        let package = Package::of_rows(grant, record, key("vera").public(), listing, market.chain.now());
+        assert_eq!((&package.datasets[..], package.window), (&[DatasetId(1)][..], 64));
+        assert_eq!(package.endpoint, "https://moved.example");
+    }
 }

@@ -85,6 +85,11 @@ impl Pool {
         self.permits.close();
     }
 
+    /// The lanes that are not in use now.
+    pub(super) fn idle(&self) -> impl Iterator<Item = MutexGuard<'_, Slot>> {
+        self.slots.iter().filter_map(|slot| slot.try_lock().ok())
+    }
+
     pub(super) async fn acknowledged(&self) -> u64 {
         let mut sum = 0_u64;
         for slot in &self.slots {

@@ -20,7 +20,7 @@ use surety_primitives::answer::{Answer, AnswerBy, Basis, CallRef, DatasetRef, Re
 use surety_primitives::api::{LaneStatus, SettleReply, SettleRequest};
 use surety_primitives::dataset::Key;
 use surety_primitives::keys::SecretKey;
-use surety_primitives::{DatasetId, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, DatasetId, Hash32, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 
 const NOW: Seconds = Seconds(1_700_000_000);
 const WINDOW: u32 = 16;
@@ -36,6 +36,7 @@ enum Fault {
     OtherDataset,
     NoDataset,
     HiddenClaims,
+    NoClaims,
     ClaimBeyondBasis,
     StatusLie,
     OldTime,
@@ -49,6 +50,10 @@ struct Provider {
     key: SecretKey,
     grant: Grant,
     fault: Fault,
+    window: u32,
+    /// Whether replies are made, kept, and never sent.
+    mute: bool,
+    kept: Vec<(Lane, u64, String)>,
     lanes: BTreeMap<Lane, LaneView>,
     served: u64,
 }
@@ -89,6 +94,7 @@ fn package(endpoint: &str) -> Package {
         provider_key: provider_key().public(),
         service: ServiceId(1),
         window: WINDOW,
+        cover: Amount::call(20),
         datasets: vec![DatasetId(5)],
         endpoint: endpoint.to_owned(),
         clock: NOW,
@@ -98,10 +104,20 @@ fn package(endpoint: &str) -> Package {
 async fn start(fault: Fault) -> (SocketAddr, Shared) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let provider = Provider { key: provider_key(), grant: package("").grant, fault, lanes: BTreeMap::new(), served: 0 };
+    let provider = Provider {
+        key: provider_key(),
+        grant: package("").grant,
+        fault,
+        window: WINDOW,
+        mute: false,
+        kept: Vec::new(),
+        lanes: BTreeMap::new(),
+        served: 0,
+    };
     let shared = Arc::new(Mutex::new(provider));
     let router = Router::new()
         .route("/.well-known/surety/settle", axum::routing::post(settle))
+        .route("/.well-known/surety/answers", axum::routing::get(answers))
         .fallback(serve)
         .with_state(Arc::clone(&shared));
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -130,11 +146,32 @@ async fn serve(State(shared): State<Shared>, request: HttpRequest) -> Response<B
     let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
     let host = header("host").unwrap();
     let hash = request_hash(parts.method.as_str(), &host, path, query, &body_hash(&body));
-    let mut provider = shared.lock().unwrap();
-    match provider.admit(&call, &hash) {
-        Err(refusal) => refusal,
-        Ok(()) => provider.answer(call.head(), hash, &format!("{path}?{query}")),
+    let (mute, response) = {
+        let mut provider = shared.lock().unwrap();
+        match provider.admit(&call, &hash) {
+            Err(refusal) => (false, refusal),
+            Ok(()) => (provider.mute, provider.answer(call.head(), hash, &format!("{path}?{query}"))),
+        }
+    };
+    if mute {
+        std::future::pending::<()>().await;
     }
+    response
+}
+
+async fn answers(State(shared): State<Shared>, request: HttpRequest) -> axum::Json<serde_json::Value> {
+    let provider = shared.lock().unwrap();
+    let call = request.headers().get(CALL_HEADER).unwrap().to_str().unwrap();
+    let Call::Signed(call) = decode_call(call).unwrap() else { panic!("a tag asks for nothing") };
+    assert!(call.head().flags.has(Flags::VOUCHER));
+    verify_signed_call(&call, &verify_chain(&provider.grant, &[]).unwrap(), &NO_REQUEST).unwrap();
+    let number = |name: &str| {
+        let pairs = request.uri().query().unwrap().split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.parse::<u64>().unwrap()).next().unwrap()
+    };
+    let (lane, from) = (number("lane"), number("from"));
+    let kept = provider.kept.iter().filter(|(of, seq, _)| u64::from(of.0) == lane && *seq >= from);
+    axum::Json(kept.map(|(_, seq, answer)| serde_json::json!({"seq": seq, "answer": answer})).collect())
 }
 
 impl Provider {
@@ -156,6 +193,9 @@ impl Provider {
                 verify_signed_call(signed, &authority, hash).expect("the caller signs what it sends");
                 assert!(head.cum <= lane.admitted, "the caller acknowledges what it never asked for");
                 lane.best = lane.best.max(head.cum);
+                if lane.admitted - lane.best >= u64::from(self.window) {
+                    return Err(refuse(ProblemKind::VoucherDue, |_| {}));
+                }
                 if let Some(ephemeral) = signed.ephemeral() {
                     let delegate = authority.key.public();
                     let key = LaneKey::of_provider(&self.key, ephemeral, &head.purchase, head.lane, &delegate);
@@ -165,7 +205,7 @@ impl Provider {
             Call::Mac(mac) => {
                 let Some(key) = &lane.key else { return Err(refuse(ProblemKind::NeedOpen, |_| {})) };
                 verify_mac_call(mac, &authority, key, hash).expect("the caller tags what it sends");
-                if pending >= u64::from(WINDOW) {
+                if pending >= u64::from(self.window) {
                     return Err(refuse(ProblemKind::VoucherDue, |_| {}));
                 }
             }
@@ -178,7 +218,7 @@ impl Provider {
         Ok(())
     }
 
-    fn answer(&self, head: &Head, request: Hash32, said: &str) -> Response<Body> {
+    fn answer(&mut self, head: &Head, request: Hash32, said: &str) -> Response<Body> {
         let fault = self.fault;
         let cited = |id, root| DatasetRef { id: DatasetId(id), version: 1, root: Hash32([root; 32]) };
         let datasets = match fault {
@@ -188,7 +228,9 @@ impl Provider {
         };
         let key = Key::new(1, b"example.com").unwrap();
         let claim = Claim { dataset: DatasetId(5), version: 1, key, found: None };
-        let claims = Claims::new(if fault == Fault::NoDataset { vec![] } else { vec![claim] }).unwrap();
+        let claims =
+            Claims::new(if matches!(fault, Fault::NoDataset | Fault::NoClaims) { vec![] } else { vec![claim] })
+                .unwrap();
         let body = said.as_bytes();
         let status = if fault == Fault::ClaimBeyondBasis { 404 } else { 200 };
         let answer = Answer {
@@ -209,6 +251,7 @@ impl Provider {
             Some(lane) => Reply::Tag(lane.tag_reply(head, &request, status, NOW.0 as u32, &body_hash(body))),
             None => Reply::Answer(Box::new(answer.sign(&key))),
         };
+        self.kept.push((head.lane, head.seq, reply.to_header()));
         let sent = if fault == Fault::OtherBody { Bytes::from_static(b"lies") } else { Bytes::copy_from_slice(body) };
         let status =
             if fault == Fault::StatusLie { StatusCode::NOT_FOUND } else { StatusCode::from_u16(status).unwrap() };
@@ -335,6 +378,108 @@ async fn no_broken_rule_is_acknowledged() {
         assert_eq!(caller.acknowledged().await, 0, "{fault:?}");
         assert!(caller.answers().unwrap().is_empty(), "{fault:?}");
         assert!(caller.settle().await.unwrap().is_none(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_could_not_be_contradicted_is_not_acknowledged_where_cover_is_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |name: &str| Key::new(1, name.as_bytes()).unwrap();
+    let ask = |keys: Vec<Key>| Request::get("check?name=a").claiming(keys);
+
+    let (address, _provider) = start(Fault::NoClaims).await;
+    let silent = caller(address, &folder.path().join("silent"), |_| {});
+    let error = silent.call(&ask(vec![key("example.com")])).await.unwrap_err();
+    assert_eq!((error.code(), silent.acknowledged().await), ("client-bad-reply", 0), "{error}");
+    // A refused question: nothing was looked up, and the asker knows it.
+    silent.call(&ask(Vec::new())).await.unwrap();
+
+    let (address, _provider) = start(Fault::None).await;
+    let other = caller(address, &folder.path().join("other"), |_| {});
+    other.call(&ask(vec![key("example.com")])).await.unwrap();
+    let error = other.call(&ask(vec![key("example.com"), key("com")])).await.unwrap_err();
+    assert_eq!((error.code(), other.acknowledged().await), ("client-bad-reply", 1), "{error}");
+
+    let (address, _provider) = start(Fault::None).await;
+    let package = Package { cover: Amount::ZERO, ..package(&format!("http://{address}/api")) };
+    let options = Options::new(folder.path().join("uncovered"));
+    let uncovered = Caller::new(package, call_key(), None, options).unwrap();
+    uncovered.call(&ask(vec![key("com")])).await.unwrap();
+}
+
+/// A caller on one lane of a package of W = 1.
+fn narrow_caller(address: SocketAddr, log: &Path) -> Caller {
+    let package = Package { window: 1, ..package(&format!("http://{address}/api")) };
+    let options = Options { lanes: 1, attempts: 4, ..Options::new(log) };
+    Caller::new(package, call_key(), None, options).unwrap()
+}
+
+/// Calls, and goes away before the reply comes: the log is all that is left, as after `kill -9`.
+async fn call_and_die(address: SocketAddr, log: &Path, provider: &Shared) {
+    provider.lock().unwrap().mute = true;
+    let caller = narrow_caller(address, log);
+    let request = Request::get("check?name=lost");
+    tokio::time::timeout(std::time::Duration::from_millis(300), caller.call(&request)).await.unwrap_err();
+    provider.lock().unwrap().mute = false;
+}
+
+#[tokio::test]
+async fn a_lost_reply_costs_no_part_of_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let (address, provider) = start(Fault::None).await;
+    provider.lock().unwrap().window = 1;
+    for round in 0..3 {
+        call_and_die(address, &log, &provider).await;
+        let caller = narrow_caller(address, &log);
+        caller.call(&Request::get("check?name=next")).await.unwrap();
+        // The lost one and this one.
+        assert_eq!(caller.acknowledged().await, 2 * round + 2);
+        assert_eq!(caller.answers().unwrap().len() as u64, round + 1);
+    }
+    assert_eq!(provider.lock().unwrap().served, 6);
+}
+
+#[tokio::test]
+async fn a_provider_that_never_replies_is_not_paid_for_the_whole_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let (address, provider) = start(Fault::None).await;
+    provider.lock().unwrap().window = 1;
+    for _ in 0..9 {
+        call_and_die(address, &log, &provider).await;
+    }
+    let caller = narrow_caller(address, &log);
+    let error = caller.call(&Request::get("check?name=next")).await.unwrap_err();
+    assert_eq!((error.code(), caller.acknowledged().await), ("voucher-due", 8));
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_acknowledged_only_for_an_answer_to_that_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = [Fault::OtherKey, Fault::OtherProvider, Fault::OtherRequest, Fault::OtherDataset, Fault::NoDataset];
+    for fault in faults {
+        let log = folder.path().join(format!("{fault:?}"));
+        let (address, provider) = start(fault).await;
+        provider.lock().unwrap().window = 1;
+        call_and_die(address, &log, &provider).await;
+        let caller = narrow_caller(address, &log);
+        let error = caller.call(&Request::get("check?name=next")).await.unwrap_err();
+        assert_eq!((error.code(), caller.acknowledged().await), ("voucher-due", 0), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_was_refused_does_not_pass_as_a_lost_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let (address, provider) = start(Fault::NoClaims).await;
+    provider.lock().unwrap().window = 1;
+    let ask = Request::get("check?name=a").claiming(vec![Key::new(1, b"example.com").unwrap()]);
+    for code in ["client-bad-reply", "voucher-due"] {
+        let caller = narrow_caller(address, &log);
+        assert_eq!(caller.call(&ask).await.unwrap_err().code(), code);
+        assert_eq!(caller.acknowledged().await, 0);
     }
 }
 

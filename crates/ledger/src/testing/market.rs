@@ -60,7 +60,14 @@ pub fn terms() -> Terms {
 /// What a lane's key signs: the calls that it acknowledges, or that it opens the lane.
 #[must_use]
 pub fn voucher(label: &str, purchase: PurchaseId, lane: u16, cum: u64, opens: bool) -> Blob {
-    let head = Head { flags: Flags::NONE, purchase, lane: Lane(lane), seq: cum + 1, cum, deadline: 0 };
+    voucher_at(label, purchase, lane, cum, opens, Seconds(u32::MAX.into()))
+}
+
+/// The same, with the deadline of a call that may be served until `at`.
+#[must_use]
+pub fn voucher_at(label: &str, purchase: PurchaseId, lane: u16, cum: u64, opens: bool, at: Seconds) -> Blob {
+    let deadline = u32::try_from(at.0).unwrap_or(u32::MAX);
+    let head = Head { flags: Flags::NONE, purchase, lane: Lane(lane), seq: cum + 1, cum, deadline };
     let call = SignedCall::sign(&key(label), head, opens.then_some([9; 32]), &NO_REQUEST)
         .unwrap_or_else(|error| panic!("not a head: {error}"));
     Blob(call.voucher(NO_REQUEST).to_bytes())

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod random;
+mod refusals;
 mod worked_flow;

@@ -208,6 +208,40 @@ impl LaneClient {
         Ok(Some(call))
     }
 
+    /// A signed head without a call, to ask the provider about this lane: it acknowledges what is accepted, maybe nothing.
+    ///
+    /// # Errors
+    /// None for a lane that [`Self::new`] made.
+    pub fn inquiry(&self, deadline: u32) -> Result<SignedCall, Error> {
+        let head = Head { seq: self.state.seq.max(1), ..self.head(deadline, Flags::VOUCHER) };
+        SignedCall::sign(&self.signer.key, head, None, &NO_REQUEST)
+    }
+
+    /// Accepts a signed Answer whose reply was lost, and returns its status: about call `seq` of this lane and its
+    /// `request`, signed by the provider's key. A status from 200 to 499 is acknowledged; the caller must see to it that
+    /// this happens once a call.
+    ///
+    /// Body and claims are lost with the reply, so that their digest cannot be checked. Nor is the time: the call was
+    /// served when it was asked for, and its number was used once.
+    ///
+    /// # Errors
+    /// [`Error::WrongReply`], [`Error::AnswerMismatch`], [`Error::BadSignature`]. Nothing is acknowledged then.
+    pub fn accept_lost(&mut self, seq: u64, request: &Hash32, signed: &SignedAnswer) -> Result<u16, Error> {
+        let answer = &signed.answer;
+        let purchase = self.signer.authority.purchase;
+        if answer.call != Some(CallRef { purchase, lane: self.lane, seq }) || answer.request != *request {
+            return Err(Error::WrongReply);
+        }
+        if answer.by != AnswerBy::Provider(self.signer.provider) {
+            return Err(Error::AnswerMismatch("another provider"));
+        }
+        signed.verify(&self.signer.provider_key).map_err(|_| Error::BadSignature)?;
+        if (200..500).contains(&answer.status) {
+            self.state.cum = self.state.cum.saturating_add(1);
+        }
+        Ok(answer.status)
+    }
+
     /// Accepts a tag reply and returns its status. A status from 200 to 499 is acknowledged, once.
     ///
     /// # Errors

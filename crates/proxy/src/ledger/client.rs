@@ -8,9 +8,7 @@ use surety_client::caller::grant;
 use surety_client::light::Proven;
 use surety_client::{Error as ClientError, LightReader, Sender};
 use surety_ledger::AnyAction;
-use surety_ledger::market::state::{
-    CALL_KEYS, LANES, PURCHASES, PurchaseRecord, PurchaseStatus, REVOCATIONS, SERVICES, SHOWN,
-};
+use surety_ledger::market::state::{CALL_KEYS, LANES, PURCHASES, PurchaseRecord, PurchaseStatus, REVOCATIONS, SHOWN};
 use surety_ledger::market::{Claim, KeyChain, RowRef, Settle, ShowAnswers, ShownAnswers, Sweep};
 use surety_primitives::api::ProvenRow;
 use surety_primitives::keys::{PublicKey, SecretKey};
@@ -62,7 +60,6 @@ impl ClientLedger {
     }
 
     async fn view(&self, id: PurchaseId, record: PurchaseRecord, height: Height) -> Result<PurchaseView, LedgerError> {
-        let service = self.reader.record(SERVICES, &record.service).await.map_err(told)?.value;
         let over = self.clock().now >= record.end();
         let shown = over && self.reader.record(SHOWN, &id).await.map_err(told)?.value.is_some();
         Ok(PurchaseView {
@@ -72,7 +69,7 @@ impl ClientLedger {
             price: record.price,
             window: record.window,
             cover: record.cover,
-            rate: service.map_or(0, |service| service.terms.rate),
+            rate: record.rate,
             claimed: record.claimed,
             settled: record.status == PurchaseStatus::Settled,
             shown,
@@ -337,6 +334,8 @@ mod tests {
 
     fn record(rows: u32) -> PurchaseRecord {
         PurchaseRecord {
+            datasets: Vec::new(),
+            rate: 0,
             consumer: Address::default(),
             call_key: Bytes32([2; 32]),
             key_version: 1,

@@ -1,12 +1,12 @@
 //! Claim: a provider is paid for what the consumer's keys acknowledged, and for nothing else (`market.md` B3, D1).
 
-use surety_primitives::access::{LaneAuthority, Voucher, verify_voucher};
+use surety_primitives::access::{LaneAuthority, Voucher};
 use surety_primitives::typed_data::Blob;
 use surety_primitives::{Address, Amount, Lane, PurchaseId, typed_struct};
 
 use super::Error;
 use super::coverage::{self, attach_row, load_purchase};
-use super::keychain::KeyChain;
+use super::keychain::{KeyChain, check_voucher};
 use super::payment::{self, ensure_count};
 use super::state::{Event, LANES, PURCHASES, PurchaseRecord};
 use crate::action::Action;
@@ -30,7 +30,7 @@ typed_struct! {
         pub vouchers: Vec<Blob>,
         /// For each voucher, which of `chains` its key stands at the end of, from 0.
         pub signers: Vec<u16>,
-        /// 1 to 64 chains: root key version and sub-grants, borsh.
+        /// 1 to 64 chains, at most one a voucher: root key version and sub-grants, borsh.
         pub chains: Vec<Blob>,
     }
 }
@@ -41,6 +41,8 @@ impl Action for Claim {
         ensure_count("chains", self.chains.len(), 1, MOST)?;
         let rule = "one number a voucher";
         ensure!(self.signers.len() == self.vouchers.len(), Error::BadRange { field: "signers", rule });
+        let rule = "at most one a voucher";
+        ensure!(self.chains.len() <= self.vouchers.len(), Error::BadRange { field: "chains", rule });
         Ok(())
     }
 
@@ -65,9 +67,11 @@ impl Action for Claim {
         Ok(())
     }
 
+    // Every link of a chain is a signature to check, like a voucher.
     fn fee(&self, params: &Params) -> Amount {
-        let vouchers = u128::try_from(self.vouchers.len()).unwrap_or(u128::MAX);
-        params.fee_purchase.saturating_add(Amount(params.fee_voucher.0.saturating_mul(vouchers)))
+        let links = self.chains.iter().map(KeyChain::links_most).fold(0_usize, usize::saturating_add);
+        let checks = u128::try_from(self.vouchers.len().saturating_add(links)).unwrap_or(u128::MAX);
+        params.fee_purchase.saturating_add(Amount(params.fee_voucher.0.saturating_mul(checks)))
     }
 
     fn reads(&self, _signer: Address, keys: &mut Vec<Key>) {
@@ -84,20 +88,34 @@ impl Claim {
         if ctx.is_incomplete() {
             return Ok(());
         }
-        let authorities: Vec<_> = self.chains.iter().map(|chain| self.authority(ctx, purchase, chain)).collect();
-        let unknown = Err(Error::Malformed { field: "signers" });
-        let mut vouchers = (0_u32..).zip(self.vouchers.iter().zip(&self.signers));
-        vouchers.try_for_each(|(index, (voucher, signer))| {
-            let authority = authorities.get(usize::from(*signer)).unwrap_or(&unknown);
-            match acknowledged(voucher, authority).and_then(|told| news(ctx, self.purchase, purchase, told)) {
-                Ok((lane, calls)) => raise(ctx, self.purchase, purchase, lane, calls),
+        // A chain that no voucher names is never looked at, and none is looked at twice.
+        let mut authorities = vec![None; self.chains.len()];
+        let vouchers = (0_u32..).zip(self.vouchers.iter().zip(&self.signers));
+        for (index, (voucher, signer)) in vouchers {
+            let authority = self.signer(ctx, purchase, &mut authorities, *signer);
+            match acknowledged(voucher, authority, purchase).and_then(|told| news(ctx, self.purchase, purchase, told)) {
+                Ok((lane, calls)) => raise(ctx, self.purchase, purchase, lane, calls)?,
                 Err(error) => {
                     let (code, reason) = (error.code(), error.to_string());
                     ctx.emit(Event::VoucherSkipped { purchase: self.purchase, index, code, reason });
-                    Ok(())
                 }
             }
-        })
+        }
+        Ok(())
+    }
+
+    /// What the named chain gives, judged when it is first named.
+    fn signer<'a>(
+        &self,
+        ctx: &Context<'_>,
+        purchase: &PurchaseRecord,
+        authorities: &'a mut [Option<Judged<LaneAuthority>>],
+        signer: u16,
+    ) -> Judged<&'a LaneAuthority> {
+        let at = usize::from(signer);
+        let (chain, known) =
+            self.chains.get(at).zip(authorities.get_mut(at)).ok_or(Error::Malformed { field: "signers" })?;
+        known.get_or_insert_with(|| self.authority(ctx, purchase, chain)).as_ref().map_err(Clone::clone)
     }
 
     fn authority(&self, ctx: &Context<'_>, purchase: &PurchaseRecord, chain: &Blob) -> Judged<LaneAuthority> {
@@ -106,10 +124,9 @@ impl Claim {
 }
 
 /// What a voucher says, if it may: lane and calls.
-fn acknowledged(voucher: &Blob, authority: &Judged<LaneAuthority>) -> Judged<(Lane, u64)> {
+fn acknowledged(voucher: &Blob, authority: Judged<&LaneAuthority>, purchase: &PurchaseRecord) -> Judged<(Lane, u64)> {
     let voucher = Voucher::from_bytes(&voucher.0).map_err(|_| Error::Malformed { field: "voucher" })?;
-    let authority = authority.as_ref().map_err(Clone::clone)?;
-    let calls = verify_voucher(&voucher, authority).map_err(|error| Error::BadVoucher { reason: error.to_string() })?;
+    let calls = check_voucher(&voucher, authority?, purchase)?;
     Ok((voucher.head().lane, calls))
 }
 
@@ -142,8 +159,8 @@ fn raise(ctx: &mut Context<'_>, id: PurchaseId, purchase: &mut PurchaseRecord, l
 mod tests {
     use super::*;
     use crate::modules::market::state::TRANCHES;
-    use crate::modules::market::{RevokeKey, RotateCallKey};
-    use crate::testing::market::{DAY, Market, claim, events, key, public, voucher};
+    use crate::modules::market::{Purchase, RevokeKey, RotateCallKey, RowRef, Sweep};
+    use crate::testing::market::{DAY, Market, claim, events, key, public, voucher, voucher_at};
     use surety_primitives::access::{Grant, GrantFlags, SubGrant, SubGrantTerms};
     use surety_primitives::{Hash32, Seconds};
 
@@ -299,6 +316,39 @@ mod tests {
     }
 
     #[test]
+    fn what_was_signed_for_a_swept_purchase_does_not_count_for_the_next_of_its_reference() {
+        let mut market = Market::default();
+        let order = market.order();
+        let id = market.buy();
+        let signed = |at: Seconds, lane, cum, opens| voucher_at("ana", id, lane, cum, opens, at);
+        let old = [signed(market.chain.now(), 0, 40, false), signed(market.chain.now(), 1, 0, true)];
+        market.wait_days(60);
+        market.settles(id);
+        let rows = vec![RowRef { table: 65, id: Blob(id.0.to_vec()) }];
+        market.does("max", Sweep { rows });
+        let again = Purchase { expires: market.chain.now().after(Seconds(30 * DAY)), ..order };
+        market.does("ana", again);
+        let now = market.chain.now();
+        assert_eq!(market.purchase(id).not_before, now);
+
+        let one = |voucher: &Blob| Claim { vouchers: vec![voucher.clone()], ..claim("ana", id, &[(0, 1)]) };
+        let refused = one(&old[0]);
+        let mut both = refused.clone();
+        both.vouchers.push(signed(now, 0, 2, false));
+        both.signers.push(0);
+        market.chain.fails("vera", refused, Error::NothingNew);
+        let receipt = market.does("vera", both);
+        assert_eq!((skipped(&receipt), market.purchase(id).claimed), (vec![(0, 6_051)], 2));
+
+        market.wait_days(30);
+        let mut show = market.show(id, 0, 5);
+        (show.entries[0].lane, show.entries[0].opening) = (Lane(1), old[1].clone());
+        market.chain.fails("vera", show.clone(), Error::NoOpening);
+        show.entries[0].opening = signed(now, 1, 0, true);
+        market.does("vera", show);
+    }
+
+    #[test]
     fn claims_end_72_hours_after_the_package() {
         let mut market = Market::default();
         let id = market.buy();
@@ -316,12 +366,47 @@ mod tests {
         assert_eq!(Action::check(&fine), Ok(()));
         let none = Claim { vouchers: Vec::new(), signers: Vec::new(), ..fine.clone() };
         assert!(Action::check(&none).is_err());
-        let many = Claim { chains: vec![Blob::default(); 65], ..fine.clone() };
+        let unnamed = Claim { chains: vec![Blob::default(); 2], ..fine.clone() };
+        let rule = "at most one a voucher";
+        assert_eq!(Action::check(&unnamed), Err(Error::BadRange { field: "chains", rule }.into()));
+        let many = claim("ana", PurchaseId([1; 16]), &[(0, 5); 65]);
         assert!(Action::check(&many).is_err());
         let odd = Claim { signers: vec![0, 0], ..fine.clone() };
         assert!(Action::check(&odd).is_err());
         let params = Params::default();
         assert_eq!(Action::fee(&fine, &params), Amount::milli(25));
+    }
+
+    #[test]
+    fn every_link_is_paid_like_a_voucher() {
+        let (id, params) = (PurchaseId([1; 16]), Params::default());
+        let link = sub_grant(Hash32::default(), "ana", "bob", 50);
+        let chain = |links| KeyChain { key_version: 1, links: vec![link; links] };
+        let fee = |links: &[usize]| {
+            let chains: Vec<_> = links.iter().map(|links| chain(*links)).collect();
+            Action::fee(&mixed(id, &[("bob", 0, 5, 0); 3], &chains), &params)
+        };
+        assert_eq!(fee(&[0]), Amount::milli(20 + 15));
+        assert_eq!(fee(&[4, 1, 0]), Amount::milli(20 + 15 + 25));
+        // What cannot be read is priced by its length, at most as the longest chain.
+        let fine = claim("ana", id, &[(0, 5)]);
+        let long = Claim { chains: vec![Blob(vec![0; 10_000])], ..fine };
+        assert_eq!(Action::fee(&long, &params), Amount::milli(20 + 5 + 20));
+    }
+
+    #[test]
+    fn a_chain_that_no_voucher_names_spoils_nothing() {
+        let mut market = Market::default();
+        let id = market.buy();
+        let link = sub_grant(grant(&market, id).hash(), "ana", "bob", 50);
+        let chain = KeyChain { key_version: 1, links: vec![link] };
+        // The second chain is no chain at all, and nobody names it; the third is named twice.
+        let mut some = mixed(id, &[("bob", 0, 5, 2), ("bob", 0, 6, 2), ("bob", 0, 7, 3)], &[chain.clone(), chain]);
+        some.chains.insert(0, Blob(vec![0xff]));
+        assert_eq!(some.chains.len(), 3);
+        let receipt = market.does("vera", some);
+        assert_eq!(skipped(&receipt), vec![(2, 6_049)]);
+        assert_eq!(market.purchase(id).claimed, 6);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Under which key a lane's calls are signed: a root key of the purchase, and the sub-grants below it (`market.md` D1).
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use surety_primitives::access::{Grant, LaneAuthority, MAX_DEPTH, SubGrant, verify_chain};
+use surety_primitives::access::{Grant, LaneAuthority, MAX_DEPTH, SubGrant, Voucher, verify_chain, verify_voucher};
 use surety_primitives::keys::PublicKey;
 use surety_primitives::typed_data::{Blob, Bytes32};
-use surety_primitives::{PurchaseId, codec};
+use surety_primitives::{PurchaseId, Seconds, codec};
 
 use super::Error;
 use super::state::{CALL_KEYS, PurchaseRecord, REVOCATIONS};
@@ -12,6 +12,30 @@ use crate::context::Context;
 
 /// Most bytes of an encoded chain.
 const MAX_BYTES: usize = 4 + 4 + MAX_DEPTH * SubGrant::LEN;
+
+/// How far a caller's clock may be behind (`market.md` D5).
+const SKEW: Seconds = Seconds(300);
+
+/// What a voucher acknowledges under the authority of its key.
+///
+/// A reference may be used again once its purchase is swept, with the same call key: what was signed before must not count
+/// for the new purchase. A voucher's deadline is wall time, which the ledger clock never passes, so that none of the new
+/// purchase is refused. An old one could pass only where the clock lost more to halts than purchases are kept.
+///
+/// # Errors
+/// [`Error::BadVoucher`].
+pub(super) fn check_voucher(
+    voucher: &Voucher,
+    authority: &LaneAuthority,
+    purchase: &PurchaseRecord,
+) -> Result<u64, Error> {
+    let refused = |reason: &dyn core::fmt::Display| Error::BadVoucher { reason: reason.to_string() };
+    let deadline = Seconds(u64::from(voucher.head().deadline));
+    if deadline.after(SKEW) < purchase.not_before {
+        return Err(refused(&"signed before the purchase"));
+    }
+    verify_voucher(voucher, authority).map_err(|error| refused(&error))
+}
 
 /// How a key got its right to sign: borsh, at most four sub-grants; none where the root key signs itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -33,6 +57,13 @@ impl KeyChain {
     #[must_use]
     pub fn to_blob(&self) -> Blob {
         Blob(codec::encode(self))
+    }
+
+    /// How many links a chain of this length has, at most: what checking it costs can be told without reading it.
+    #[must_use]
+    pub const fn links_most(blob: &Blob) -> usize {
+        let links = blob.0.len() / SubGrant::LEN;
+        if links < MAX_DEPTH { links } else { MAX_DEPTH }
     }
 
     /// Reads what an action carries.

@@ -150,9 +150,11 @@ impl Purchase {
             price: terms.price,
             refund_bps: terms.refund_bps,
             window: terms.window,
+            rate: terms.rate,
             lanes: self.lanes,
             cover: terms.cover,
             cover_left: terms.cover_faults,
+            datasets: terms.datasets.clone(),
             not_before: ctx.now(),
             expires: self.expires,
             ended: None,
@@ -190,11 +192,13 @@ const fn purchased(purchase: PurchaseId, record: &PurchaseRecord, existing: bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modules::market::state::Terms;
     use crate::modules::market::{
         PauseProvider, PauseService, RegisterProvider, RotateCallKey, UnstakeProvider, UpdateService,
     };
     use crate::testing::Scenario;
     use crate::testing::market::{DAY, Market, events, public, terms};
+    use surety_primitives::DatasetId;
 
     #[test]
     fn a_purchase_moves_price_and_deposits_and_is_the_next_sale() {
@@ -210,6 +214,25 @@ mod tests {
         assert_eq!(market.chain.get(SALES, &(market.provider, 0)), Some(id));
         assert_eq!(market.chain.get(SALES, &(market.provider, 1)), Some(next));
         market.chain.assert_conserved();
+    }
+
+    #[test]
+    fn an_update_of_the_listing_leaves_what_is_sold_as_it_was() {
+        let chain = Scenario::new().account("vera", 6_000).account("ana", 1_000);
+        let mut market = Market::on(chain, |terms| terms.rate = 7);
+        let publication = crate::testing::faults::publication(market.chain.now());
+        market.does("vera", publication);
+        let pinned = Terms { datasets: vec![DatasetId(1)], rate: 7, ..terms() };
+        market.does("vera", UpdateService { service: market.service, terms: pinned });
+        let order = Purchase { version: 2, ..market.order() };
+        let id = PurchaseId::derive(market.chain.network(), market.chain.address("ana"), order.client_ref.0);
+        market.does("ana", order);
+        let sold = market.purchase(id);
+        assert_eq!((&sold.datasets[..], sold.rate), (&[DatasetId(1)][..], 7));
+
+        let less = Terms { datasets: Vec::new(), rate: 1, window: 1, cover: Amount::ZERO, ..terms() };
+        market.does("vera", UpdateService { service: market.service, terms: less });
+        assert_eq!(market.purchase(id), sold);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use surety_primitives::access::{Flags, LaneAuthority, Voucher, verify_voucher};
+use surety_primitives::access::{Flags, LaneAuthority, Voucher};
 use surety_primitives::keys::{PublicKey, Signature};
 use surety_primitives::typed_data::{Blob, Bytes32};
 use surety_primitives::{Address, Hash32, Lane, NetworkId, PurchaseId, codec, hash, typed_struct};
 
 use super::Error;
 use super::coverage::{self, attach_row, load_purchase};
-use super::keychain::KeyChain;
+use super::keychain::{KeyChain, check_voucher};
 use super::payment::ensure_count;
 use super::state::{Event, LANES, PURCHASES, Provider, PurchaseRecord, SHOWN, Shown, ShownLane};
 use crate::action::Action;
@@ -134,7 +134,7 @@ impl ShownAnswers {
         ensure!(head.flags.has(Flags::OPEN) && head.lane == self.lane, Error::NoOpening);
         let chain = KeyChain::from_blob(&self.chain)?;
         let authority = chain.authority(ctx, id, purchase).map_err(|_| Error::NoOpening)?;
-        verify_voucher(&opening, &authority).map_err(|_| Error::NoOpening)?;
+        check_voucher(&opening, &authority, purchase).map_err(|_| Error::NoOpening)?;
         Ok(authority)
     }
 }

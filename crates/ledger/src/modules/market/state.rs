@@ -256,12 +256,16 @@ pub struct PurchaseRecord {
     pub refund_bps: u16,
     /// Most unacknowledged calls (W).
     pub window: u32,
+    /// Most calls a second, 0 for none stated.
+    pub rate: u32,
     /// Lanes 0 .. lanes.
     pub lanes: u16,
     /// Paid per proven fault.
     pub cover: Amount,
     /// Faults that can still be paid.
     pub cover_left: u16,
+    /// At most 8 datasets that its Answers cite: without them no Answer could be proven wrong.
+    pub datasets: Vec<DatasetId>,
     /// Bought at.
     pub not_before: Seconds,
     /// Calls are admitted until then.

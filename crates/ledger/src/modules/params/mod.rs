@@ -4,6 +4,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
+use surety_primitives::fixed::ONE;
 use surety_primitives::{Amount, Seconds};
 
 use crate::context::Context;
@@ -21,7 +22,7 @@ pub struct Params {
     pub epoch: Seconds,
     /// Fee of a purchase.
     pub fee_purchase: Amount,
-    /// Fee of a claim, per voucher.
+    /// Fee of a claim, per voucher and per link of its chains: each is a signature to check.
     pub fee_voucher: Amount,
     /// Fee of any other action.
     pub fee_other: Amount,
@@ -102,6 +103,129 @@ pub struct Params {
 }
 
 const DAY: u64 = 86_400;
+/// The longest time that a parameter may give: 10 years of 365 days.
+const TIME_MOST: Seconds = Seconds(3_650 * DAY);
+/// A whole, in basis points.
+const WHOLE: u16 = 10_000;
+
+/// A parameter that no network can run with. Governance is bound more narrowly (`market.md` B5); a test network may have
+/// shorter windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parameter {name} must be {range}")]
+pub struct OutOfRange {
+    /// The parameter.
+    pub name: &'static str,
+    /// What it may be.
+    pub range: &'static str,
+}
+
+impl Params {
+    /// Refuses what the ledger could not compute with, or what would break a promise.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] for the first such parameter.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        self.check_amounts()?;
+        self.check_parts()?;
+        self.check_counts()?;
+        self.check_times()?;
+        self.check_windows()
+    }
+
+    fn check_amounts(&self) -> Result<(), OutOfRange> {
+        let range = "below the limit of the supply, 2^92 base units";
+        let amounts = [
+            ("fee_purchase", self.fee_purchase),
+            ("fee_voucher", self.fee_voucher),
+            ("fee_other", self.fee_other),
+            ("row_deposit", self.row_deposit),
+            ("serving_take", self.serving_take),
+            ("fixed_stake", self.fixed_stake),
+            ("contest_burn_least", self.contest_burn_least),
+        ];
+        all(amounts.map(|(name, amount)| (name, range, amount < Amount::SUPPLY_LIMIT)))
+    }
+
+    fn check_parts(&self) -> Result<(), OutOfRange> {
+        let range = "0 to 10,000 basis points";
+        let parts = [
+            ("fee_burned_bps", self.fee_burned_bps),
+            ("take_bps", self.take_bps),
+            ("treasury_bps", self.treasury_bps),
+            ("kept_for_stake_bps", self.kept_for_stake_bps),
+            ("contest_burn_bps", self.contest_burn_bps),
+            ("penalty_fault_bps", self.penalty_fault_bps),
+            ("penalty_equivocation_bps", self.penalty_equivocation_bps),
+            ("penalty_cap_bps", self.penalty_cap_bps),
+            ("penalty_reporter_bps", self.penalty_reporter_bps),
+            ("penalty_pool_bps", self.penalty_pool_bps),
+        ];
+        all(parts.map(|(name, part)| (name, range, part <= WHOLE)))?;
+        let given = self.penalty_reporter_bps.saturating_add(self.penalty_pool_bps);
+        let (base, take) = (u128::from(self.reward_base_bps), u128::from(self.take_bps));
+        let most = base.saturating_mul(u128::from(self.reward_cap));
+        all([
+            ("penalty_pool_bps", "at most 10,000 basis points together with penalty_reporter_bps", given <= WHOLE),
+            ("reward_base_bps", "at most take_bps", base <= take),
+            ("reward_cap", "1 (2^32) to take_bps / reward_base_bps", self.reward_cap >= ONE && most <= take << 32),
+            ("stake_rate", "at most 10 (10 x 2^32)", self.stake_rate <= ONE.saturating_mul(10)),
+        ])
+    }
+
+    fn check_counts(&self) -> Result<(), OutOfRange> {
+        all([
+            ("provider_scale", "at least 1", self.provider_scale >= 1),
+            ("cover_multiple", "at most 100", self.cover_multiple <= 100),
+            ("cover_faults_most", "1 to 64", (1..=64).contains(&self.cover_faults_most)),
+            ("window_most", "1 to 65,536", (1..=65_536).contains(&self.window_most)),
+            ("lanes_most", "at least 1", self.lanes_most >= 1),
+            ("services_most", "at least 1", self.services_most >= 1),
+        ])
+    }
+
+    fn check_times(&self) -> Result<(), OutOfRange> {
+        let times = [
+            ("epoch", self.epoch),
+            ("stake_grace", self.stake_grace),
+            ("unbonding", self.unbonding),
+            ("key_change", self.key_change),
+            ("fault_window", self.fault_window),
+            ("life_least", self.life_least),
+            ("life_most", self.life_most),
+            ("claim_window", self.claim_window),
+            ("contest_window", self.contest_window),
+            ("payout_delay", self.payout_delay),
+            ("tranche_period", self.tranche_period),
+            ("pause_allowance", self.pause_allowance),
+            ("dataset_grace", self.dataset_grace),
+            ("dataset_kept", self.dataset_kept),
+            ("purchase_kept", self.purchase_kept),
+        ];
+        all(times.map(|(name, time)| (name, "at most 315,360,000 s", time <= TIME_MOST)))?;
+        let divisors = [("epoch", self.epoch), ("tranche_period", self.tranche_period)];
+        all(divisors.map(|(name, time)| (name, "at least 1 s", time >= Seconds(1))))
+    }
+
+    // Rows must not be swept while something can still be done with them.
+    fn check_windows(&self) -> Result<(), OutOfRange> {
+        let settled = self.claim_window.after(self.contest_window);
+        let evidence = self.life_most.after(self.fault_window);
+        all([
+            ("life_least", "at most life_most", self.life_least <= self.life_most),
+            ("purchase_kept", "at least fault_window", self.purchase_kept >= self.fault_window),
+            ("purchase_kept", "at least claim_window and contest_window together", self.purchase_kept >= settled),
+            ("dataset_kept", "at least life_most and fault_window together", self.dataset_kept >= evidence),
+        ])
+    }
+}
+
+/// The first of these that does not hold.
+fn all<const N: usize>(rules: [(&'static str, &'static str, bool); N]) -> Result<(), OutOfRange> {
+    match rules.into_iter().find(|(.., holds)| !holds) {
+        Some((name, range, _)) => Err(OutOfRange { name, range }),
+        None => Ok(()),
+    }
+}
 
 impl Default for Params {
     fn default() -> Self {
@@ -156,4 +280,58 @@ impl Default for Params {
 #[must_use]
 pub fn current(ctx: &Context<'_>) -> Params {
     PARAMS.get(ctx, &()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Params)) -> Option<&'static str> {
+        let mut params = Params::default();
+        change(&mut params);
+        params.check().err().map(|error| error.name)
+    }
+
+    #[test]
+    fn the_sheet_s_parameters_and_short_windows_are_accepted() {
+        assert_eq!(refused(|_| ()), None);
+        assert_eq!(refused(|params| (params.claim_window, params.contest_window) = (Seconds(1), Seconds(0))), None);
+        assert_eq!(refused(|params| (params.take_bps, params.reward_base_bps) = (10_000, 7_500)), None);
+        let free = |params: &mut Params| (params.take_bps, params.reward_base_bps) = (0, 0);
+        assert_eq!(refused(free), None);
+    }
+
+    #[test]
+    fn each_nonsense_is_refused_by_its_name() {
+        type Change = fn(&mut Params);
+        let cases: [(&str, Change); 24] = [
+            ("take_bps", |params| params.take_bps = 10_001),
+            ("fee_burned_bps", |params| params.fee_burned_bps = 10_001),
+            ("treasury_bps", |params| params.treasury_bps = u16::MAX),
+            ("kept_for_stake_bps", |params| params.kept_for_stake_bps = 10_001),
+            ("contest_burn_bps", |params| params.contest_burn_bps = 10_001),
+            ("penalty_fault_bps", |params| params.penalty_fault_bps = 10_001),
+            ("penalty_equivocation_bps", |params| params.penalty_equivocation_bps = 10_001),
+            ("penalty_cap_bps", |params| params.penalty_cap_bps = 10_001),
+            ("penalty_pool_bps", |params| params.penalty_reporter_bps = 8_001),
+            ("reward_base_bps", |params| params.reward_base_bps = 501),
+            ("reward_cap", |params| params.reward_cap = ONE - 1),
+            ("reward_cap", |params| params.reward_cap = 2 * ONE),
+            ("stake_rate", |params| params.stake_rate = u64::MAX),
+            ("provider_scale", |params| params.provider_scale = 0),
+            ("cover_faults_most", |params| params.cover_faults_most = 0),
+            ("window_most", |params| params.window_most = 0),
+            ("lanes_most", |params| params.lanes_most = 0),
+            ("epoch", |params| params.epoch = Seconds(0)),
+            ("tranche_period", |params| params.tranche_period = Seconds(0)),
+            ("unbonding", |params| params.unbonding = Seconds(u64::MAX)),
+            ("fixed_stake", |params| params.fixed_stake = Amount::SUPPLY_LIMIT),
+            ("life_least", |params| params.life_most = Seconds(1)),
+            ("purchase_kept", |params| params.purchase_kept = Seconds(14 * DAY - 1)),
+            ("dataset_kept", |params| params.dataset_kept = Seconds(365 * DAY)),
+        ];
+        for (name, change) in cases {
+            assert_eq!(refused(change), Some(name));
+        }
+    }
 }
