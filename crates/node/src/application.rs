@@ -3,6 +3,7 @@
 //! Always true: nothing here decides by local state that other nodes lack, except by waiting; clones share caches only,
 //! and a lost cache costs receipts or time, never a different result.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -87,16 +88,19 @@ impl Application {
         &self,
         env: &E,
         meta: BlockMeta,
+        parent: &Header,
         batch: Batch<E>,
     ) -> (Sealed<E>, Vec<Arc<VerifiedTransaction>>) {
         let room = MAX_BLOCK_BYTES - BLOCK_OVERHEAD;
-        let candidates = self.core.with_mempool(|pool| pool.candidates(MAX_CANDIDATES, room));
+        let candidates = self.core.with_mempool(|pool| pool.candidates(MAX_CANDIDATES, room, &self.under_way(parent)));
         let started = env.current();
         let mut execution = Execution::<E>::begin(meta, &candidates, batch).await;
         let mut included = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             match execution.apply(&candidate).await {
                 Ok(()) => included.push(candidate),
+                // In an ancestor that is not final yet. It leaves the pool with that one, or comes again without it.
+                Err(error) if is_used(&error) => {}
                 Err(error) => self.core.with_mempool(|pool| pool.refused(&candidate.hash(), may_pass_later(&error))),
             }
             if env.current().duration_since(started).unwrap_or_default() > EXECUTION_BUDGET {
@@ -104,6 +108,12 @@ impl Application {
             }
         }
         (execution.seal().await, included)
+    }
+
+    /// What the two newest ancestors hold: deeper ones are final, but for a network in trouble.
+    fn under_way(&self, parent: &Header) -> HashSet<Hash32> {
+        let receipts = [parent.digest(), parent.parent].into_iter().filter_map(|digest| self.core.receipts_of(&digest));
+        receipts.flat_map(|block| block.iter().map(|receipt| receipt.hash).collect::<Vec<_>>()).collect()
     }
 
     async fn build<E: Spawner + StorageContext>(
@@ -121,7 +131,7 @@ impl Application {
         let (sealed, included) = if meta.height == Height(1) {
             (execution::genesis::<E>(&self.core.genesis, batch).await, Vec::new())
         } else {
-            self.fill(env, meta, batch).await
+            self.fill(env, meta, parent, batch).await
         };
         let transactions: Vec<SignedTransaction> = included.iter().map(|one| one.signed().clone()).collect();
         let header = header(context, parent, &meta, time_ms, root_of(&transactions), sealed.roots());
@@ -166,6 +176,10 @@ impl Application {
 }
 
 /// Whether a transaction may yet stand in a block: a lower nonce of its account is still to come.
+fn is_used(error: &Error) -> bool {
+    matches!(error, Error::Transaction(TransactionError::BadNonce { expected, given }) if given < expected)
+}
+
 fn may_pass_later(error: &Error) -> bool {
     matches!(error, Error::Transaction(TransactionError::BadNonce { expected, given }) if given > expected)
 }

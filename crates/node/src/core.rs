@@ -248,8 +248,9 @@ impl Core {
         let receipts = self.receipts_of(&block.hash());
         let verified = self.verify_all(block.transactions()).unwrap_or_default();
         let included = verified.iter().map(|transaction| (transaction.signer(), transaction.transaction().nonce));
-        self.with_mempool(|pool| pool.finalized(included, header.clock));
+        // In this order: who misses a transaction in the pool then sees that the tip has moved.
         self.set_tip(header);
+        self.with_mempool(|pool| pool.finalized(included, header.clock));
         self.counters.finalized(header, block.transactions().len());
         self.counters.pool(&self.with_mempool(|pool| pool.stats()));
         let finalized = Arc::new(FinalizedBlock { block: block.clone(), receipts });

@@ -4,7 +4,7 @@
 //! the pool was signed by its sender and belongs to this network.
 //! Never here: the state. Whether a transaction can pay is decided where it is executed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use surety_ledger::VerifiedTransaction;
@@ -234,13 +234,15 @@ impl Mempool {
         Ok(())
     }
 
-    /// Candidates for a block: accounts by the fee of their first transaction, each account's in the order of nonces.
+    /// Candidates for a block: accounts by the fee of their first transaction, each account's in the order of nonces, from the
+    /// first one on that is not `used` by a block that is not final yet.
     #[must_use]
-    pub fn candidates(&self, most: usize, most_bytes: usize) -> Vec<Arc<VerifiedTransaction>> {
+    pub fn candidates(&self, most: usize, most_bytes: usize, used: &HashSet<Hash32>) -> Vec<Arc<VerifiedTransaction>> {
         let mut heads: BTreeSet<(Amount, Hash32, Address, u64)> = BTreeSet::new();
         let head = |account: &Address, first: &Pooled| (first.fee(), first.hash(), *account, first.nonce());
         for (account, queue) in &self.by_account {
-            heads.extend(queue.values().next().map(|first| head(account, first)));
+            let first = queue.values().find(|pooled| !used.contains(&pooled.hash()));
+            heads.extend(first.map(|first| head(account, first)));
         }
         let mut chosen = Vec::new();
         let mut bytes = 0_usize;
@@ -366,7 +368,7 @@ mod tests {
     }
 
     fn order(pool: &Mempool) -> Vec<(u128, u64)> {
-        let candidates = pool.candidates(10, 10_000);
+        let candidates = pool.candidates(10, 10_000, &HashSet::new());
         candidates.iter().map(|one| (one.transaction().fee.0, one.transaction().nonce)).collect()
     }
 
@@ -377,8 +379,11 @@ mod tests {
             pool.insert(one).unwrap();
         }
         assert_eq!(order(&pool), [(10, 0), (1, 5), (100, 6)]);
-        assert_eq!(pool.candidates(1, 10_000).len(), 1);
-        assert!(pool.candidates(10, 10).is_empty());
+        assert_eq!(pool.candidates(1, 10_000, &HashSet::new()).len(), 1);
+        assert!(pool.candidates(10, 10, &HashSet::new()).is_empty());
+        let under_way = HashSet::from([pooled("ana", 5, 1, 9).transaction.hash()]);
+        let rest = pool.candidates(10, 10_000, &under_way);
+        assert_eq!(rest.iter().map(|one| one.transaction().nonce).collect::<Vec<_>>(), [6, 0]);
         assert_eq!(pool.next_nonce(&pooled("ana", 5, 1, 9).transaction.signer(), 5), 7);
     }
 

@@ -12,21 +12,26 @@ use crate::storage::StateReader;
 
 /// Refuses what the ledger would refuse now. A nonce above the account's next passes if the pool has those between.
 pub(crate) async fn check(core: &Core, transaction: &VerifiedTransaction) -> Result<(), MempoolError> {
-    let (Some(reader), Some(tip)) = (core.reader(), core.tip()) else { return Err(MempoolError::Unavailable) };
-    let height = Height(tip.height.0.saturating_add(1));
-    let meta = BlockMeta { network: tip.network, height, now: tip.clock };
-    match apply(reader.as_ref(), meta, transaction).await? {
-        Ok(()) => Ok(()),
-        Err(Error::Transaction(TransactionError::BadNonce { expected, given })) if given > expected => {
-            let next = core.with_mempool(|pool| pool.next_nonce(&transaction.signer(), expected));
-            // One that replaces a waiting one is below `next` and passes as well.
-            if given <= next {
-                Ok(())
-            } else {
-                Err(refused(&TransactionError::BadNonce { expected: next, given }.into()))
+    loop {
+        let (Some(reader), Some(tip)) = (core.reader(), core.tip()) else { return Err(MempoolError::Unavailable) };
+        let height = Height(tip.height.0.saturating_add(1));
+        let meta = BlockMeta { network: tip.network, height, now: tip.clock };
+        let (expected, given) = match apply(reader.as_ref(), meta, transaction).await? {
+            Ok(()) => return Ok(()),
+            Err(Error::Transaction(TransactionError::BadNonce { expected, given })) if given > expected => {
+                (expected, given)
             }
+            Err(error) => return Err(refused(&error)),
+        };
+        let next = core.with_mempool(|pool| pool.next_nonce(&transaction.signer(), expected));
+        // One that replaces a waiting one is below `next` and passes as well.
+        if given <= next {
+            return Ok(());
         }
-        Err(error) => Err(refused(&error)),
+        // A block that came in between took those before from the pool: the state has them now.
+        if core.tip().is_some_and(|now| now.height == tip.height) {
+            return Err(refused(&TransactionError::BadNonce { expected: next, given }.into()));
+        }
     }
 }
 

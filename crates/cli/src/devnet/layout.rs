@@ -39,7 +39,7 @@ pub(crate) struct Plan {
     pub operators: usize,
     /// First port of the HTTP APIs; free ones are chosen if absent.
     pub port: Option<u16>,
-    /// Accounts beside the usual ones that get CALL, by label.
+    /// Accounts beside the usual ones that get 1,000 CALL each, by label.
     pub accounts: Vec<String>,
     /// Parameters.
     pub params: Params,
@@ -185,13 +185,16 @@ fn genesis(plan: &Plan, members: &[Member]) -> Result<Genesis> {
             profile: Profile { name: format!("Operator {i}"), url: String::new(), gateway: String::new() },
         })
         .collect();
-    let named = ACCOUNTS.iter().map(|name| (*name).to_owned()).chain(plan.accounts.iter().cloned());
-    let rich =
-        |label: String| Balance { account: AccountKey::from_label(&label).address(), amount: Amount::call(1_000_000) };
+    let funded = |label: &str, call: u64| Balance {
+        account: AccountKey::from_label(label).address(),
+        amount: Amount::call(call),
+    };
+    let usual = ACCOUNTS.iter().map(|label| funded(label, 1_000_000));
+    let further = plan.accounts.iter().map(|label| funded(label, 1_000));
     Ok(Genesis {
         network: NETWORK,
         time_ms: u64::try_from(now.as_millis()).context("the clock is far off")?,
-        balances: named.map(rich).collect(),
+        balances: usual.chain(further).collect(),
         operators,
         params: plan.params.clone(),
     })
