@@ -28,7 +28,7 @@ pub(crate) struct Sources {
     /// Leave out the phishing list of the npm package eth-phishing-detect.
     #[arg(long)]
     no_npm: bool,
-    /// Another list: FILE-or-URL,names|addresses,deny|allow|label,DATE[,LABEL]. May be given several times.
+    /// Another list: `FILE-or-URL,names|addresses,deny|allow|label,DATE[,LABEL]`. May be given several times.
     #[arg(long = "source", value_name = "LIST")]
     more: Vec<String>,
 }
@@ -105,7 +105,7 @@ fn read_file(spec: &SourceSpec, path: &Path) -> Result<Vec<Source>> {
     Source::read(spec, &bytes).with_context(|| format!("the list {}", path.display()))
 }
 
-/// FILE-or-URL,names|addresses,deny|allow|label,DATE[,LABEL]
+/// `FILE-or-URL,names|addresses,deny|allow|label,DATE[,LABEL]`
 fn parse(text: &str) -> Result<(SourceSpec, String)> {
     let parts: Vec<&str> = text.split(',').collect();
     let (place, subject, semantics, date, label) = match parts.as_slice() {

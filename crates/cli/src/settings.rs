@@ -40,7 +40,7 @@ pub(crate) struct NetworkArguments {
 /// The account that signs.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct AccountArguments {
-    /// The signing account: an address of the keystore, or dev:<label> on a devnet.
+    /// The signing account: an address of the keystore, or `dev:<label>` on a devnet.
     #[arg(long, env = "SURETY_ACCOUNT")]
     account: String,
     /// Folder of the encrypted keys.

@@ -157,7 +157,7 @@ impl SignedCall {
         &self.signature
     }
 
-    /// What is signed: H("surety/access/call/v1", head | [eph] | request hash).
+    /// What is signed: `H("surety/access/call/v1", head | [eph] | request hash)`.
     #[must_use]
     pub fn digest(&self, request: &Hash32) -> Hash32 {
         let head = self.head.to_bytes();

@@ -1,6 +1,6 @@
 //! What a provider can answer for, what it must, and the deposits on rows (`market.md` B2, C4).
 //!
-//! Every change of a provider goes through [`load`] and [`store`]: the latter asserts I1 and notes since when the stake
+//! Every change of a provider goes through `load` and `store`: the latter asserts I1 and notes since when the stake
 //! is short.
 
 use surety_primitives::fixed::{self, LN2};
