@@ -13,6 +13,10 @@ use clap::{Parser, Subcommand};
 
 use output::{Failure, Output};
 
+/// Nodes and sidecars make many short-lived objects on several threads: that is what this allocator is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Signed answers with money behind them.
 ///
 /// A network of operators on which API providers sell guaranteed answers. Try `surety demo` first: the whole story in

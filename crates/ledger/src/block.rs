@@ -119,25 +119,34 @@ impl BlockRun {
     /// # Errors
     /// See [`ApplyError`].
     pub fn apply(&mut self, rows: &dyn Rows, transaction: &VerifiedTransaction) -> std::result::Result<(), ApplyError> {
+        let mut ctx = self.admitted(rows, transaction)?;
+        let executed = transaction.transaction().action.execute(&mut ctx);
+        if ctx.is_incomplete() {
+            return Err(ApplyError::Missing(ctx.missing()));
+        }
+        if executed.is_err() {
+            // Nothing but the fee happened.
+            ctx = self.admitted(rows, transaction)?;
+        }
+        let (writes, events) = ctx.into_effects();
+        self.outcome.writes.extend(writes);
+        self.outcome.receipts.push(receipt(transaction, executed.err(), events));
+        Ok(())
+    }
+
+    /// The world in which the action runs: nonce and fee are taken.
+    fn admitted<'a>(
+        &'a self,
+        rows: &'a dyn Rows,
+        transaction: &VerifiedTransaction,
+    ) -> std::result::Result<Context<'a>, ApplyError> {
         let mut ctx = Context::new(rows, &self.outcome.writes, self.meta, &self.params, transaction.signer());
         let admitted = admit(&mut ctx, transaction);
         if ctx.is_incomplete() {
             return Err(ApplyError::Missing(ctx.missing()));
         }
         admitted.map_err(ApplyError::Rejected)?;
-
-        let before = ctx.checkpoint();
-        let executed = transaction.transaction().action.execute(&mut ctx);
-        if ctx.is_incomplete() {
-            return Err(ApplyError::Missing(ctx.missing()));
-        }
-        if executed.is_err() {
-            ctx.restore(before);
-        }
-        let (writes, events) = ctx.into_effects();
-        self.outcome.writes.extend(writes);
-        self.outcome.receipts.push(receipt(transaction, executed.err(), events));
-        Ok(())
+        Ok(ctx)
     }
 
     /// Closes the block.

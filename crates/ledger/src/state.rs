@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use surety_primitives::{Hash32, codec, hash};
+use surety_primitives::hash::Domain;
+use surety_primitives::{Hash32, codec};
 
 use crate::context::Context;
 
@@ -91,7 +93,8 @@ impl<K: BorshSerialize, V> Map<K, V> {
     /// Where the record of `id` lies.
     #[must_use]
     pub fn key(&self, id: &K) -> Key {
-        hash::h("surety/row/v1", &[&[self.tag], &codec::encode(id)])
+        static ROWS: LazyLock<Domain> = LazyLock::new(|| Domain::new("surety/row/v1"));
+        ROWS.h(&[&[self.tag], &codec::encode(id)])
     }
 
     /// Whether `id` has a record.
@@ -102,23 +105,28 @@ impl<K: BorshSerialize, V> Map<K, V> {
 
     /// Deletes the record of `id`.
     pub fn remove(&self, ctx: &mut Context<'_>, id: &K) {
-        ctx.write(self.key(id), None);
+        ctx.erase(self.key(id));
     }
 }
 
 impl<K: BorshSerialize, V: BorshSerialize> Map<K, V> {
     /// Sets the record of `id`.
     pub fn set(&self, ctx: &mut Context<'_>, id: &K, record: &V) {
-        ctx.write(self.key(id), Some(self.encode(id, record)));
+        ctx.write(self.key(id), |row| self.encode_into(row, id, record));
     }
 
     /// The row's value: table, id, record.
     #[must_use]
     pub fn encode(&self, id: &K, record: &V) -> Vec<u8> {
-        let mut value = vec![self.tag];
-        value.extend(codec::encode(id));
-        value.extend(codec::encode(record));
-        value
+        let mut row = Vec::new();
+        self.encode_into(&mut row, id, record);
+        row
+    }
+
+    fn encode_into(&self, row: &mut Vec<u8>, id: &K, record: &V) {
+        row.push(self.tag);
+        codec::encode_into(row, id);
+        codec::encode_into(row, record);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use commonware_utils::sync::Mutex;
 use surety_ledger::{Genesis, Receipt, SignedTransaction, VerifiedTransaction};
-use surety_primitives::Hash32;
+use surety_primitives::{Address, Hash32};
 use surety_primitives::header::{Committee, Header};
 use surety_primitives::ids::NetworkId;
 use tokio::sync::{Notify, broadcast, mpsc};
@@ -246,11 +246,13 @@ impl Core {
     pub(crate) async fn publish(&self, block: &Block) {
         let header = block.header();
         let receipts = self.receipts_of(&block.hash());
-        let verified = self.verify_all(block.transactions()).unwrap_or_default();
-        let included = verified.iter().map(|transaction| (transaction.signer(), transaction.transaction().nonce));
+        let included = match &receipts {
+            Some(receipts) => receipts.iter().map(|receipt| (receipt.signer, receipt.nonce)).collect(),
+            None => self.senders(block),
+        };
         // In this order: who misses a transaction in the pool then sees that the tip has moved.
         self.set_tip(header);
-        self.with_mempool(|pool| pool.finalized(included, header.clock));
+        self.with_mempool(|pool| pool.finalized(&included, header.clock));
         self.counters.finalized(header, block.transactions().len());
         self.counters.pool(&self.with_mempool(|pool| pool.stats()));
         let finalized = Arc::new(FinalizedBlock { block: block.clone(), receipts });
@@ -259,6 +261,11 @@ impl Core {
             let _ = archive.send(Arc::clone(&finalized)).await;
         }
         let _ = self.published.send(finalized);
+    }
+
+    fn senders(&self, block: &Block) -> Vec<(Address, u64)> {
+        let verified = self.verify_all(block.transactions()).unwrap_or_default();
+        verified.iter().map(|one| (one.signer(), one.transaction().nonce)).collect()
     }
 
     pub(crate) fn set_peers(&self, connected: usize) {

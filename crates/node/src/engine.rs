@@ -40,7 +40,7 @@ use crate::application::Application;
 use crate::block::{Block, Body, MAX_BLOCK_BYTES};
 use crate::chain::{Pacing, root_header};
 use crate::core::{Core, FinalizedBlock};
-use crate::faults::FaultWatch;
+use crate::faults::{FaultWatch, FaultsOnly};
 use crate::gossip::{self, MAX_BATCH_BYTES};
 use crate::handle::NodeHandle;
 use crate::mempool::Limits;
@@ -301,7 +301,7 @@ where
             blocker,
             automaton: automaton.clone(),
             relay: automaton.clone(),
-            reporter: Reporters::from((automaton, faults)),
+            reporter: Reporters::from((automaton, FaultsOnly(faults))),
             // Dropping votes once there is a certificate would drop evidence.
             track_historical_votes: true,
             strategy: Sequential,

@@ -39,6 +39,24 @@ pub struct Fault {
     pub evidence: Vec<u8>,
 }
 
+/// Lets through only what proves a fault: every vote was checked where it was counted, and a second check of each would
+/// cost a seventh of a busy node.
+#[derive(Clone)]
+pub(crate) struct FaultsOnly<R>(pub(crate) R);
+
+impl<R: Reporter<Activity = Activity<Scheme, sha256::Digest>>> Reporter for FaultsOnly<R> {
+    type Activity = R::Activity;
+
+    fn report(&mut self, activity: Self::Activity) -> Feedback {
+        match activity {
+            Activity::ConflictingNotarize(_) | Activity::ConflictingFinalize(_) | Activity::NullifyFinalize(_) => {
+                self.0.report(activity)
+            }
+            _ => Feedback::Ok,
+        }
+    }
+}
+
 /// Keeps the faults that consensus reports. Votes were checked before they come here.
 #[derive(Clone)]
 pub(crate) struct FaultWatch {

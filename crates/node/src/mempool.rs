@@ -278,14 +278,14 @@ impl Mempool {
     }
 
     /// Follows a final block: what it included (with every lower nonce of the account) and what has expired goes.
-    pub fn finalized(&mut self, included: impl Iterator<Item = (Address, u64)>, clock: Seconds) {
+    pub fn finalized(&mut self, included: &[(Address, u64)], clock: Seconds) {
         let ticked = clock > self.clock;
         self.clock = self.clock.max(clock);
         for (account, nonce) in included {
-            let queue = self.by_account.get(&account);
-            let used: Vec<u64> = queue.map(|q| q.range(..=nonce).map(|(n, _)| *n).collect()).unwrap_or_default();
+            let queue = self.by_account.get(account);
+            let used: Vec<u64> = queue.map(|q| q.range(..=*nonce).map(|(n, _)| *n).collect()).unwrap_or_default();
             for nonce in used {
-                self.remove(&account, nonce);
+                self.remove(account, nonce);
             }
         }
         if !ticked {
@@ -418,7 +418,7 @@ mod tests {
             pool.insert(pooled("ana", nonce, 5, 9)).unwrap();
         }
         assert_eq!(pool.insert(pooled("ana", 3, 5, 9)), Err(MempoolError::AccountFull(3)));
-        pool.finalized(std::iter::empty(), Seconds(8));
+        pool.finalized(&[], Seconds(8));
         assert_eq!(pool.insert(pooled("eve", 0, 5, 7)), Err(MempoolError::Expired { expires: 7, clock: 8 }));
         let mut small = Mempool::new(Limits { transaction_bytes: 10, ..LIMITS });
         assert!(matches!(small.insert(pooled("ana", 0, 5, 9)), Err(MempoolError::TooLarge { limit: 10, .. })));
@@ -432,11 +432,11 @@ mod tests {
             pool.insert(one).unwrap();
         }
         let ana = pooled("ana", 1, 5, 20).transaction.signer();
-        pool.finalized([(ana, 2)].into_iter(), Seconds(10));
+        pool.finalized(&[(ana, 2)], Seconds(10));
         assert_eq!(order(&pool).len(), 2, "an expiry at the clock itself is still good");
-        pool.finalized(std::iter::empty(), Seconds(11));
+        pool.finalized(&[], Seconds(11));
         assert_eq!(order(&pool), [(5, 3)]);
-        pool.finalized(std::iter::empty(), Seconds(21));
+        pool.finalized(&[], Seconds(21));
         assert_eq!(pool.stats(), Stats::default());
         assert!(pool.by_fee.is_empty() && pool.by_account.is_empty());
     }

@@ -18,15 +18,23 @@ pub enum Error {
     Malformed(String),
 }
 
+/// Most values fit: one allocation instead of one for each doubling.
+const USUAL: usize = 256;
+
 /// The one encoding of a value.
 #[must_use]
 pub fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL);
+    encode_into(&mut bytes, value);
+    bytes
+}
+
+/// Writes the one encoding of a value behind what `bytes` holds.
+pub fn encode_into<T: BorshSerialize>(bytes: &mut Vec<u8>, value: &T) {
     // A vector takes every write; only an impossible length could fail here.
-    if let Err(error) = value.serialize(&mut bytes) {
+    if let Err(error) = value.serialize(bytes) {
         unreachable!("writing to memory failed: {error}");
     }
-    bytes
 }
 
 /// Reads a value that fills `bytes` exactly.

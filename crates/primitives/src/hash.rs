@@ -6,6 +6,7 @@
 //! | blocks and the authenticated store | SHA-256: [`sha256`] |
 //! | what wallets and EVM chains look at: EIP-712, addresses, dataset trees | keccak-256: [`keccak`] |
 
+use blake3::hazmat::{self, ContextKey, HasherExt as _};
 use borsh::{BorshDeserialize, BorshSerialize};
 use sha2::Digest;
 
@@ -56,11 +57,29 @@ impl TypedField for Hash32 {
 /// BLAKE3 in derive-key mode over the joined `parts`: `H(context, a | b | …)` of `market.md`.
 #[must_use]
 pub fn h(context: &str, parts: &[&[u8]]) -> Hash32 {
-    let mut hasher = blake3::Hasher::new_derive_key(context);
-    for part in parts {
-        hasher.update(part);
+    Domain::new(context).h(parts)
+}
+
+/// A context of [`h`] whose key is derived once: for what is hashed often.
+#[derive(Clone)]
+pub struct Domain(ContextKey);
+
+impl Domain {
+    /// The domain of one context.
+    #[must_use]
+    pub fn new(context: &str) -> Self {
+        Self(hazmat::hash_derive_key_context(context))
     }
-    Hash32(*hasher.finalize().as_bytes())
+
+    /// [`h`] under this context.
+    #[must_use]
+    pub fn h(&self, parts: &[&[u8]]) -> Hash32 {
+        let mut hasher = blake3::Hasher::new_from_context_key(&self.0);
+        for part in parts {
+            hasher.update(part);
+        }
+        Hash32(*hasher.finalize().as_bytes())
+    }
 }
 
 /// SHA-256 over the joined `parts`.
@@ -93,5 +112,6 @@ mod tests {
         assert_eq!(keccak(&[]).to_string(), "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470");
         assert_ne!(h("a", &[]), h("b", &[]));
         assert_eq!(h("a", &[b"xy"]), h("a", &[b"x", b"y"]));
+        assert_eq!(h("a", &[b"xy"]).0, blake3::derive_key("a", b"xy"));
     }
 }

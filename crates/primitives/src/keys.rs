@@ -9,7 +9,7 @@ use core::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use curve25519_dalek::MontgomeryPoint;
-use curve25519_dalek::edwards::CompressedEdwardsY;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use ed25519_zebra::{SigningKey, VerificationKey, VerificationKeyBytes, batch};
 use sha2::{Digest, Sha512};
 use zeroize::{Zeroize, Zeroizing};
@@ -82,11 +82,21 @@ impl PublicKey {
     /// # Errors
     /// [`Error::BadKey`], [`Error::WeakKey`].
     pub fn check_registrable(&self) -> Result<(), Error> {
+        self.registrable_point().map(drop)
+    }
+
+    fn registrable_point(&self) -> Result<EdwardsPoint, Error> {
         let point = CompressedEdwardsY(self.0).decompress().ok_or(Error::BadKey)?;
-        if point.is_small_order() || point.compress().0 != self.0 {
+        if point.is_small_order() || !self.is_canonical() {
             return Err(Error::WeakKey);
         }
-        Ok(())
+        Ok(point)
+    }
+
+    /// Whether y is below 2^255 - 19. The other second spelling, a sign on x = 0, is of small order anyway.
+    fn is_canonical(&self) -> bool {
+        let [first, middle @ .., last] = &self.0;
+        *first < 0xed || middle.iter().any(|byte| *byte != 0xff) || last & 0x7f != 0x7f
     }
 
     /// The X25519 key of the same holder: the Montgomery form of the point.
@@ -94,9 +104,7 @@ impl PublicKey {
     /// # Errors
     /// [`Error::BadKey`], and [`Error::WeakKey`] as for [`Self::check_registrable`].
     pub fn to_x25519(&self) -> Result<[u8; 32], Error> {
-        self.check_registrable()?;
-        let point = CompressedEdwardsY(self.0).decompress().ok_or(Error::BadKey)?;
-        Ok(point.to_montgomery().to_bytes())
+        Ok(self.registrable_point()?.to_montgomery().to_bytes())
     }
 }
 
@@ -342,6 +350,20 @@ mod tests {
         assert_eq!(neutral.to_x25519(), Err(Error::WeakKey));
         assert_eq!(key(1).public().check_registrable(), Ok(()));
         assert_eq!(PublicKey([2; 32]).check_registrable().unwrap_err().code(), "bad-key");
+    }
+
+    #[test]
+    fn a_second_spelling_of_a_point_cannot_be_registered() {
+        let mut second = 0;
+        for (low, sign) in (0..=0xff).flat_map(|low| [(low, 0x7f), (low, 0xff)]) {
+            let mut spelling = PublicKey([0xff; 32]);
+            (spelling.0[0], spelling.0[31]) = (low, sign);
+            let Some(point) = CompressedEdwardsY(spelling.0).decompress() else { continue };
+            let canonical = point.compress().0 == spelling.0;
+            assert_eq!(spelling.check_registrable().is_ok(), canonical && !point.is_small_order(), "{spelling}");
+            second += usize::from(!canonical);
+        }
+        assert!(second > 10, "{second}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! signature check that follows; the hashes here are computed from the fields and compared with other libraries in tests.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use alloy_primitives::{Address, U256};
 use serde_json::{Value, json};
@@ -80,12 +81,10 @@ const DOMAIN_TYPE: &str = "EIP712Domain(string name,string version,uint256 chain
 /// The separator of Surety's domain on one network: name "Surety", version "1", the network's id as `chainId`.
 #[must_use]
 pub fn domain_separator(network: NetworkId) -> Hash32 {
-    keccak(&[
-        &keccak(&[DOMAIN_TYPE.as_bytes()]).0,
-        &keccak(&[b"Surety"]).0,
-        &keccak(&[b"1"]).0,
-        &uint_word(U256::from(network.0)),
-    ])
+    static SAME_EVERYWHERE: LazyLock<[Hash32; 3]> =
+        LazyLock::new(|| [DOMAIN_TYPE, "Surety", "1"].map(|text| keccak(&[text.as_bytes()])));
+    let [kind, name, version] = &*SAME_EVERYWHERE;
+    keccak(&[&kind.0, &name.0, &version.0, &uint_word(U256::from(network.0))])
 }
 
 /// What the wallet's key signs: keccak(0x1901 | domain | struct hash).

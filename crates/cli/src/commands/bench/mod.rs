@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Transactions to run, or to send to the network.
     #[arg(long, default_value_t = 50_000)]
     transactions: u64,
+    /// Buyers of the network's measurement: each sends the next purchase when the last is final.
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    buyers: u64,
 }
 
 /// One measurement.
@@ -71,7 +74,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
         figures.extend(ledger::measure(arguments.rows, arguments.transactions, output)?);
     }
     if asked(What::Network) {
-        figures.extend(network::measure(arguments.transactions.min(40_000), output).await?);
+        figures.extend(network::measure(arguments.transactions.max(arguments.buyers), arguments.buyers, output).await?);
     }
     if asked(What::Restart) {
         figures.extend(restart::measure(arguments.rows, output).await?);
@@ -101,6 +104,15 @@ fn recovery() -> f64 {
     let start = Instant::now();
     let recovered = signed.iter().filter(|(digest, signature)| signature.recover(digest).is_ok()).count();
     start.elapsed().as_secs_f64() / recovered.max(1) as f64
+}
+
+/// The same with so many cores at work at once, per core.
+fn recovery_on(cores: usize) -> f64 {
+    let seconds: f64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(recovery)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| recovery())).sum()
+    });
+    seconds / cores as f64
 }
 
 /// Times `work` until it has run for a while; returns seconds per round.

@@ -1,4 +1,7 @@
 //! Purchases that four operator processes make final, on the cores of this machine, load generator included.
+//!
+//! A closed loop: so many buyers, each of whom sends the next purchase when the last is final. The latency is then that of
+//! an agreement under this load, and not that of a queue that the generator filled.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,39 +17,39 @@ use surety_primitives::keys::SecretKey;
 use surety_primitives::typed_data::{Bytes16, Bytes32};
 use surety_primitives::wallet::AccountKey;
 use surety_primitives::{Amount, Hash32, Height, ProviderId, Seconds, ServiceId, hash};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::{Figure, recovery};
+use super::{Figure, recovery_on};
 use crate::commands::buy::act_quietly;
 use crate::commands::provider::template;
 use crate::devnet::{Layout, NETWORK, Plan, Supervisor};
 use crate::output::Output;
 
 const OPERATORS: usize = 4;
-/// Accounts that buy, each with one transaction after the other.
-const BUYERS: u64 = 256;
-
-pub(super) async fn measure(transactions: u64, output: &Output) -> Result<Vec<Figure>> {
+/// A purchase that takes longer is lost, and the measurement void.
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) async fn measure(transactions: u64, buyers: u64, output: &Output) -> Result<Vec<Figure>> {
     let folder = PathBuf::from(".surety/bench-network");
     if Layout::exists(&folder) {
         std::fs::remove_dir_all(&folder).context("cannot delete the last bench's network")?;
     }
-    let accounts = (0..BUYERS).map(label).collect();
+    let accounts = (0..buyers).map(label).collect();
     let plan = Plan { folder, operators: OPERATORS, port: None, accounts, params: Params::default() };
     let mut network = Supervisor::start(Layout::create(&plan)?)?;
     network.ready(Duration::from_secs(60)).await?;
     let urls = network.layout().urls.clone();
-    let measured = load(&urls, transactions, output).await;
+    let measured = load(&urls, transactions, buyers, output).await;
     network.stop().await?;
     let (rate, latencies) = measured?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    // Each operator recovers each signature once.
-    let bound = cores / (OPERATORS as f64 * recovery());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Each operator recovers each signature once, and the cores are all at work.
+    let bound = cores as f64 / (OPERATORS as f64 * recovery_on(cores));
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     Ok(vec![
         Figure::new(
-            "purchases final, 4 operators",
+            &format!("purchases final, 4 operators, {buyers} buyers"),
             format!("{rate:.0} /s"),
             &format!("recovery on {cores} cores: {bound:.0} /s"),
             rate / bound,
@@ -60,20 +63,22 @@ fn label(i: u64) -> String {
     format!("bench-{i}")
 }
 
-/// When each transaction was sent, until it is seen in a final block.
-type Waiting = Arc<Mutex<HashMap<Hash32, Instant>>>;
+/// Whom to tell that a transaction is seen in a final block.
+type Waiting = Arc<Mutex<HashMap<Hash32, oneshot::Sender<()>>>>;
 
-async fn load(urls: &[String], transactions: u64, output: &Output) -> Result<(f64, Vec<Duration>)> {
+/// Purchases in the order in which their buyer sends them.
+type Queue = Vec<(Hash32, SignedTransaction)>;
+
+async fn load(urls: &[String], transactions: u64, buyers: u64, output: &Output) -> Result<(f64, Vec<Duration>)> {
     let client = Client::new(urls, Options::default())?;
     offer(&client).await?;
     output.progress(format_args!("signing {transactions} purchases"));
     let clock = client.finalized().await?.header.clock;
-    let queues: Vec<Vec<SignedTransaction>> =
-        (0..BUYERS).map(|i| (0..transactions / BUYERS).map(|n| purchase(i, n, clock)).collect()).collect();
+    let queues: Vec<Queue> = (0..buyers).map(|i| queue(i, transactions / buyers, clock)).collect::<Result<_>>()?;
     let waiting = Waiting::default();
     let first = client.finalized().await?.header.height.0 + 1;
-    let count = queues.iter().map(Vec::len).sum();
-    let watcher = tokio::spawn(watch(Client::new(&urls[..1], Options::default())?, first, count, Arc::clone(&waiting)));
+    let count: usize = queues.iter().map(Vec::len).sum();
+    let watcher = tokio::spawn(watch(Client::new(&urls[..1], Options::default())?, first, Arc::clone(&waiting)));
     output.progress("sending");
     let start = Instant::now();
     let mut senders = JoinSet::new();
@@ -82,18 +87,24 @@ async fn load(urls: &[String], transactions: u64, output: &Output) -> Result<(f6
         let waiting = Arc::clone(&waiting);
         senders.spawn(async move { send(&client, queue, &waiting).await });
     }
+    let mut latencies = Vec::with_capacity(count);
     while let Some(done) = senders.join_next().await {
-        done??;
+        latencies.extend(done??);
     }
-    let latencies = watcher.await??;
+    let elapsed = start.elapsed();
+    watcher.abort();
     ensure!(latencies.len() == count, "{} of {count} purchases became final", latencies.len());
-    Ok((count as f64 / start.elapsed().as_secs_f64(), latencies))
+    latencies.sort_unstable();
+    Ok((count as f64 / elapsed.as_secs_f64(), latencies))
 }
 
-async fn send(client: &Client, queue: Vec<SignedTransaction>, waiting: &Waiting) -> Result<()> {
-    for signed in queue {
-        let hash = signed.clone().verify(NETWORK)?.hash();
-        waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, Instant::now());
+/// Sends one after the other, each when the last is final, and returns how long each took.
+async fn send(client: &Client, queue: Queue, waiting: &Waiting) -> Result<Vec<Duration>> {
+    let mut latencies = Vec::with_capacity(queue.len());
+    for (hash, signed) in queue {
+        let (tell, told) = oneshot::channel();
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, tell);
+        let sent = Instant::now();
         loop {
             match client.submit(&signed).await {
                 Ok(_) => break,
@@ -104,24 +115,26 @@ async fn send(client: &Client, queue: Vec<SignedTransaction>, waiting: &Waiting)
                 Err(error) => return Err(error.into()),
             }
         }
+        tokio::time::timeout(PATIENCE, told).await.context("a purchase did not become final")??;
+        latencies.push(sent.elapsed());
     }
-    Ok(())
+    Ok(latencies)
 }
 
-/// Follows final blocks and notes how long each purchase took.
-async fn watch(client: Client, first: u64, count: usize, waiting: Waiting) -> Result<Vec<Duration>> {
-    let (mut height, mut latencies, start) = (first, Vec::with_capacity(count), Instant::now());
-    while latencies.len() < count && start.elapsed() < Duration::from_secs(300) {
+/// Follows final blocks and tells each purchase's sender.
+async fn watch(client: Client, first: u64, waiting: Waiting) {
+    let mut height = first;
+    loop {
         let Ok(block) = client.block(Some(Height(height))).await else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         height += 1;
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        latencies.extend(block.transactions.iter().filter_map(|hash| waiting.remove(hash)).map(|sent| sent.elapsed()));
+        for tell in block.transactions.iter().filter_map(|hash| waiting.remove(hash)) {
+            let _ = tell.send(());
+        }
     }
-    latencies.sort_unstable();
-    Ok(latencies)
 }
 
 /// One provider with stake enough for everything.
@@ -136,8 +149,14 @@ async fn offer(client: &Client) -> Result<()> {
     act_quietly(&sender, RegisterService { terms }).await
 }
 
-fn purchase(buyer: u64, nonce: u64, clock: Seconds) -> SignedTransaction {
-    let reference = hash::h("surety/bench/v1", &[&buyer.to_be_bytes(), &nonce.to_be_bytes()]).first16();
+fn queue(buyer: u64, count: u64, clock: Seconds) -> Result<Queue> {
+    let key = AccountKey::from_label(&label(buyer));
+    let signed = (0..count).map(|nonce| purchase(&key, nonce, clock));
+    signed.map(|signed| Ok((signed.clone().verify(NETWORK)?.hash(), signed))).collect()
+}
+
+fn purchase(buyer: &AccountKey, nonce: u64, clock: Seconds) -> SignedTransaction {
+    let reference = hash::h("surety/bench/v1", &[buyer.address().as_slice(), &nonce.to_be_bytes()]).first16();
     let call_key = SecretKey::from_seed(&Zeroizing::new([9; 32])).public();
     let action: AnyAction = Purchase {
         provider: ProviderId(1),
@@ -151,6 +170,5 @@ fn purchase(buyer: u64, nonce: u64, clock: Seconds) -> SignedTransaction {
     }
     .into();
     let expires = clock.after(Seconds(3_600));
-    Transaction { network: NETWORK, nonce, expires, fee: Amount::milli(20), action }
-        .sign(&AccountKey::from_label(&label(buyer)))
+    Transaction { network: NETWORK, nonce, expires, fee: Amount::milli(20), action }.sign(buyer)
 }

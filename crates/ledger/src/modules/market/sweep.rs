@@ -178,7 +178,7 @@ fn delete_part(ctx: &mut Context<'_>, id: &PurchaseId, key: Key) -> Result<Optio
     ctx.invariant(purchase.rows > OWN_ROWS, "a purchase counts the rows that belong to it");
     let deposit = coverage::detach_rows(&mut purchase, 1);
     PURCHASES.set(ctx, id, &purchase);
-    ctx.write(key, None);
+    ctx.erase(key);
     Ok(Some(deposit))
 }
 
