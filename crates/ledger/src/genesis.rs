@@ -59,6 +59,9 @@ pub struct GenesisOperator {
     pub profile: Profile,
 }
 
+/// Most accounts of a specification. Every node writes them all in block 1, within the time that a leader has.
+pub const MAX_ACCOUNTS: usize = 100_000;
+
 /// Why a specification starts no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -74,6 +77,9 @@ pub enum Error {
     /// Profile texts too long.
     #[error("operator {0}: its profile is not acceptable")]
     BadProfile(Address),
+    /// More accounts than block 1 may write.
+    #[error("{0} accounts: a specification has at most {MAX_ACCOUNTS}; give the others theirs by transfers")]
+    TooManyAccounts(usize),
     /// The balances do not fit the supply.
     #[error("the balances sum to the limit of the supply or more")]
     TooMuch,
@@ -104,6 +110,9 @@ impl Genesis {
             return Err(Error::Seats(self.operators.len()));
         }
         self.params.check()?;
+        if self.balances.len() > MAX_ACCOUNTS {
+            return Err(Error::TooManyAccounts(self.balances.len()));
+        }
         let supply = self.balances.iter().try_fold(Amount::ZERO, |sum, balance| sum.checked_add(balance.amount));
         if supply.is_none_or(|supply| supply >= Amount::SUPPLY_LIMIT) {
             return Err(Error::TooMuch);
@@ -189,5 +198,16 @@ mod tests {
         genesis.params.take_bps = 10_001;
         let refused = OutOfRange { name: "take_bps", range: "0 to 10,000 basis points" };
         assert_eq!(genesis.check(), Err(Error::BadParams(refused)));
+    }
+
+    #[test]
+    fn a_specification_has_no_more_accounts_than_block_1_may_write() {
+        let (_, first) = operator(1, Amount::call(1));
+        let balances = vec![Balance { account: first.account, amount: Amount(1) }; MAX_ACCOUNTS];
+        let params = Params::default();
+        let mut genesis = Genesis { network: NETWORK, time_ms: 0, balances, operators: vec![first], params };
+        assert_eq!(genesis.check(), Ok(()));
+        genesis.balances.push(genesis.balances[0].clone());
+        assert_eq!(genesis.check(), Err(Error::TooManyAccounts(MAX_ACCOUNTS + 1)));
     }
 }

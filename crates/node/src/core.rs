@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use commonware_utils::sync::Mutex;
 use surety_ledger::{Genesis, Receipt, SignedTransaction, VerifiedTransaction};
-use surety_primitives::{Address, Hash32};
 use surety_primitives::header::{Committee, Header};
 use surety_primitives::ids::NetworkId;
+use surety_primitives::{Address, Hash32};
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::block::{Block, travel_hash};

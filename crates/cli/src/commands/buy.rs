@@ -14,7 +14,7 @@ use surety_primitives::{Amount, PurchaseId, Seconds, ServiceId};
 
 use crate::files::{GrantFile, ReceiptFile};
 use crate::output::Output;
-use crate::settings::{AccountArguments, FINAL, NetworkArguments, Session};
+use crate::settings::{AccountArguments, FINAL, NetworkArguments, Session, read_json};
 
 /// Where the keys of purchases lie unless another folder is named.
 pub(crate) const CALL_KEYS: &str = ".surety/calls";
@@ -66,7 +66,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     let purchase = PurchaseId::derive(session.network, sender.address(), reference.0);
     // The key is on disk before anything is paid: a crash in between loses nothing.
     let key = wallet::load_or_create_key(&arguments.calls.join(format!("{purchase}.key")))?;
-    let order = order(&arguments, &session, reference, Bytes32(key.public().0)).await?;
+    let order = kept_order(&arguments, &session, purchase, reference, Bytes32(key.public().0)).await?;
     let (price, signed) = (order.max_fee, sender.sign(order).await?);
     let report = sender.client().submit_and_wait(&signed, FINAL).await?;
     refuse_failure(&report)?;
@@ -82,6 +82,27 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
             record.quota, record.price
         )
     })
+}
+
+/// The order as it was first sent, if this purchase was tried before: then the ledger sees the same terms again, and a
+/// retry is no second purchase and no refusal. Else a new one, on disk before it is sent.
+async fn kept_order(
+    arguments: &Arguments,
+    session: &Session,
+    purchase: PurchaseId,
+    client_ref: Bytes16,
+    call_key: Bytes32,
+) -> Result<market::Purchase> {
+    let path = arguments.calls.join(format!("{purchase}.order"));
+    if !path.exists() {
+        let order = order(arguments, session, client_ref, call_key).await?;
+        write_json_whole(&path, &order)?;
+        return Ok(order);
+    }
+    let order: market::Purchase = read_json(&path)?;
+    let same = order.service == ServiceId(arguments.service) && order.lanes == arguments.lanes;
+    ensure!(same, "this reference was used for other terms, see {}: choose another reference", path.display());
+    Ok(order)
 }
 
 async fn order(
@@ -144,6 +165,18 @@ struct BlockDocument {
     path: Option<Vec<Header>>,
     finality: Option<Finality>,
     signed: Vec<SignedTransaction>,
+}
+
+/// Writes a file that is there whole or not at all, whenever the process or the machine stops.
+fn write_json_whole<T: serde::Serialize>(path: &std::path::Path, value: &T) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let new = path.with_extension("new");
+        let mut file = std::fs::File::create(&new)?;
+        std::io::Write::write_all(&mut file, &serde_json::to_vec_pretty(value)?)?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 pub(crate) fn write_json<T: serde::Serialize>(path: &std::path::Path, value: &T) -> Result<()> {

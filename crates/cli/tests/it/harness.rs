@@ -55,6 +55,15 @@ impl Running {
         Self { child: surety(folder, arguments).stdout(Stdio::null()).spawn().unwrap(), said: Value::Null }
     }
 
+    /// Waits until it ends by itself, for so long.
+    pub(crate) fn wait(&mut self, limit: Duration) {
+        let start = Instant::now();
+        while !self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            assert!(start.elapsed() < limit, "a process does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// kill -9, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -4,4 +4,5 @@
 mod demo;
 mod harness;
 mod kills;
+mod market;
 mod story;

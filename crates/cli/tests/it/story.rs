@@ -1,68 +1,7 @@
 //! A seller and a buyer, command by command.
 
-use std::path::Path;
-
-use serde_json::Value;
-
-use crate::harness::{Running, eventually, folder, free, run, works, write};
-
-/// Everything that runs in a story.
-struct Market {
-    home: tempfile::TempDir,
-    _devnet: Running,
-    _api: Running,
-    sidecar: Running,
-    config: String,
-}
-
-impl Market {
-    /// A devnet, a provider with one list and one service, its API, its sidecar.
-    fn open() -> Self {
-        let home = folder();
-        let at = home.path();
-        let devnet = Running::start(at, &["devnet", "--operators", "4"]);
-        let names = write(at, "names.txt", "evil.example\nworse.example\n");
-        let source = format!("{},names,deny,2026-02-03", names.display());
-        works(at, &["lists", "build", "--no-npm", "--lists", at.to_str().unwrap(), "--source", &source]);
-        works(at, &["provider", "register", "--account", "dev:provider", "--stake", "5000"]);
-        let published = works(
-            at,
-            &["lists", "publish", ".surety/datasets/names.dataset", "--provider", "1", "--account", "dev:provider"],
-        );
-        assert_eq!(published["dataset"], 1);
-        let (api, door) = (free(), free());
-        let template = works(at, &["provider", "template"]);
-        let listing = listing(&template, &door);
-        write(at, "service.json", &listing.to_string());
-        works(at, &["provider", "list", "service.json", "--account", "dev:provider"]);
-        let served = Running::start(at, &["provider", "serve", "--listen", &api]);
-        let config = format!(
-            "listen = \"{door}\"\nadmin = \"{}\"\nauthority = \"{door}\"\ndata = \"sidecar\"\nprovider = 1\n\
-             [[service]]\nid = 1\npath = \"/api/v1\"\nupstream = \"http://{api}\"\n[duties]\ntick_ms = 200\nclaim_every_s = 1\n",
-            free()
-        );
-        write(at, "sidecar.toml", &config);
-        let sidecar = start_sidecar(at, &door);
-        Self { home, _devnet: devnet, _api: served, sidecar, config: door }
-    }
-
-    fn restart_sidecar(&mut self) {
-        self.sidecar.kill();
-        self.sidecar = start_sidecar(self.home.path(), &self.config);
-    }
-}
-
-fn start_sidecar(at: &Path, door: &str) -> Running {
-    let running = Running::silent(at, &["sidecar", "--config", "sidecar.toml", "--account", "dev:provider"]);
-    eventually("the sidecar answers", 30, || std::net::TcpStream::connect(door).ok());
-    running
-}
-
-fn listing(template: &Value, door: &str) -> Value {
-    let mut listing = template.clone();
-    listing["endpoint"] = format!("http://{door}").into();
-    listing
-}
+use crate::harness::{eventually, folder, run, works, write};
+use crate::market::Market;
 
 #[test]
 fn a_newcomer_sells_buys_calls_verifies_and_explains() {

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 50_000)]
     transactions: u64,
     /// Buyers of the network's measurement: each sends the next purchase when the last is final.
-    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=3_000))]
     buyers: u64,
 }
 

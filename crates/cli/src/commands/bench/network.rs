@@ -31,14 +31,7 @@ const OPERATORS: usize = 4;
 /// A purchase that takes longer is lost, and the measurement void.
 const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) async fn measure(transactions: u64, buyers: u64, output: &Output) -> Result<Vec<Figure>> {
-    let folder = PathBuf::from(".surety/bench-network");
-    if Layout::exists(&folder) {
-        std::fs::remove_dir_all(&folder).context("cannot delete the last bench's network")?;
-    }
-    let accounts = (0..buyers).map(label).collect();
-    let plan = Plan { folder, operators: OPERATORS, port: None, accounts, params: Params::default() };
-    let mut network = Supervisor::start(Layout::create(&plan)?)?;
-    network.ready(Duration::from_secs(60)).await?;
+    let network = start("bench-network", OPERATORS, buyers).await?;
     let urls = network.layout().urls.clone();
     let measured = load(&urls, transactions, buyers, output).await;
     network.stop().await?;
@@ -59,6 +52,19 @@ pub(super) async fn measure(transactions: u64, buyers: u64, output: &Output) -> 
     ])
 }
 
+/// A new network of so many operators, on which so many buyers have money.
+pub(super) async fn start(name: &str, operators: usize, buyers: u64) -> Result<Supervisor> {
+    let folder = PathBuf::from(".surety").join(name);
+    if Layout::exists(&folder) {
+        std::fs::remove_dir_all(&folder).context("cannot delete the last bench's network")?;
+    }
+    let accounts = (0..buyers).map(label).collect();
+    let plan = Plan { folder, operators, port: None, accounts, params: Params::default() };
+    let mut network = Supervisor::start(Layout::create(&plan)?)?;
+    network.ready(Duration::from_secs(60)).await?;
+    Ok(network)
+}
+
 fn label(i: u64) -> String {
     format!("bench-{i}")
 }
@@ -69,7 +75,13 @@ type Waiting = Arc<Mutex<HashMap<Hash32, oneshot::Sender<()>>>>;
 /// Purchases in the order in which their buyer sends them.
 type Queue = Vec<(Hash32, SignedTransaction)>;
 
-async fn load(urls: &[String], transactions: u64, buyers: u64, output: &Output) -> Result<(f64, Vec<Duration>)> {
+/// Makes so many purchases final; returns them by the second, and how long each took, shortest first.
+pub(super) async fn load(
+    urls: &[String],
+    transactions: u64,
+    buyers: u64,
+    output: &Output,
+) -> Result<(f64, Vec<Duration>)> {
     let client = Client::new(urls, Options::default())?;
     offer(&client).await?;
     output.progress(format_args!("signing {transactions} purchases"));
@@ -145,7 +157,7 @@ async fn offer(client: &Client) -> Result<()> {
     act_quietly(&sender, RegisterProvider { payout: sender.address(), key: Bytes32(key.public().0), stake }).await?;
     let mut terms = template();
     terms.datasets.clear();
-    (terms.cover, terms.cover_cap, terms.price) = (Amount::call(1), Amount::call(1), Amount::call(1));
+    (terms.cover, terms.cover_cap, terms.price) = (Amount::milli(500), Amount::milli(500), Amount::milli(500));
     act_quietly(&sender, RegisterService { terms }).await
 }
 

@@ -1,31 +1,35 @@
 //! How long a node needs to be back over a large state, and what memory it takes.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use surety_ledger::params::Params;
 
-use super::Figure;
-use crate::devnet::{Layout, Plan, Supervisor};
+use super::{Figure, network};
 use crate::output::Output;
 
+/// Rows that a purchase adds to the state: itself and its sale.
+const ROWS: u64 = 2;
+/// Buyers at the same time.
+const BUYERS: u64 = 500;
+/// What a node is given to be back.
+const LIMIT: Duration = Duration::from_secs(600);
+
 pub(super) async fn measure(rows: u64, output: &Output) -> Result<Vec<Figure>> {
-    let small = node(100, output).await?;
-    let large = node(rows, output).await?;
-    let base = "the same node over 100 rows";
+    let small = node(BUYERS, output).await?;
+    let large = node(rows / ROWS, output).await?;
+    let base = format!("the same node over {} rows", BUYERS * ROWS);
     let seconds = |node: &Restarted| node.ready.as_secs_f64();
     Ok(vec![
         Figure::new(
             &format!("restart over {rows} rows"),
             format!("{:.1} s", seconds(&large)),
-            base,
+            &base,
             seconds(&large) / seconds(&small),
         ),
         Figure::new(
             &format!("memory after it, {rows} rows"),
             format!("{} MB", large.resident_kb / 1_024),
-            base,
+            &base,
             large.resident_kb as f64 / small.resident_kb.max(1) as f64,
         ),
     ])
@@ -36,24 +40,19 @@ struct Restarted {
     resident_kb: u64,
 }
 
-/// One operator whose genesis has so many accounts: killed, and started again.
-async fn node(rows: u64, output: &Output) -> Result<Restarted> {
-    let folder = PathBuf::from(".surety/bench-restart");
-    if Layout::exists(&folder) {
-        std::fs::remove_dir_all(&folder).context("cannot delete the last bench's node")?;
-    }
-    output.progress(format_args!("one operator with {rows} accounts at genesis"));
-    let accounts = (0..rows).map(|i| format!("row-{i}")).collect();
-    let plan = Plan { folder, operators: 1, port: None, accounts, params: Params::default() };
-    let mut network = Supervisor::start(Layout::create(&plan)?)?;
-    network.ready(Duration::from_secs(600)).await?;
-    network.kill(0).await?;
+/// One operator on whose ledger so many packages were bought: killed, and started again.
+async fn node(purchases: u64, output: &Output) -> Result<Restarted> {
+    output.progress(format_args!("one operator, {purchases} purchases"));
+    let mut operator = network::start("bench-restart", 1, BUYERS).await?;
+    let urls = operator.layout().urls.clone();
+    network::load(&urls, purchases.max(BUYERS), BUYERS, output).await?;
+    operator.kill(0).await?;
     let start = Instant::now();
-    network.spawn(0)?;
-    network.ready(Duration::from_secs(600)).await?;
+    operator.spawn(0)?;
+    operator.ready(LIMIT).await?;
     let ready = start.elapsed();
-    let resident_kb = resident(network.pid(0).context("the operator runs")?)?;
-    network.stop().await?;
+    let resident_kb = resident(operator.pid(0).context("the operator runs")?)?;
+    operator.stop().await?;
     Ok(Restarted { ready, resident_kb })
 }
 

@@ -1,0 +1,66 @@
+//! A network with a seller's whole side on it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::{Running, eventually, folder, free, works, write};
+
+/// Everything that runs in a story.
+pub(crate) struct Market {
+    pub(crate) home: tempfile::TempDir,
+    pub(crate) devnet: Running,
+    _api: Running,
+    sidecar: Running,
+    door: String,
+}
+
+impl Market {
+    /// A devnet, a provider with one list and one service, its API, its sidecar.
+    pub(crate) fn open() -> Self {
+        let home = folder();
+        let at = home.path();
+        let devnet = Running::start(at, &["devnet", "--operators", "4"]);
+        let names = write(at, "names.txt", "evil.example\nworse.example\n");
+        let source = format!("{},names,deny,2026-02-03", names.display());
+        works(at, &["lists", "build", "--no-npm", "--lists", at.to_str().unwrap(), "--source", &source]);
+        works(at, &["provider", "register", "--account", "dev:provider", "--stake", "5000"]);
+        let published = works(
+            at,
+            &["lists", "publish", ".surety/datasets/names.dataset", "--provider", "1", "--account", "dev:provider"],
+        );
+        assert_eq!(published["dataset"], 1);
+        let (api, door) = (free(), free());
+        let template = works(at, &["provider", "template"]);
+        let listing = listing(&template, &door);
+        write(at, "service.json", &listing.to_string());
+        works(at, &["provider", "list", "service.json", "--account", "dev:provider"]);
+        let served = Running::start(at, &["provider", "serve", "--listen", &api]);
+        let config = format!(
+            "listen = \"{door}\"\nadmin = \"{}\"\nauthority = \"{door}\"\ndata = \"sidecar\"\nprovider = 1\n\
+             [[service]]\nid = 1\npath = \"/api/v1\"\nupstream = \"http://{api}\"\n[duties]\ntick_ms = 200\nclaim_every_s = 1\n",
+            free()
+        );
+        write(at, "sidecar.toml", &config);
+        let sidecar = start_sidecar(at, &door);
+        Self { home, devnet, _api: served, sidecar, door }
+    }
+
+    /// kill -9 and a new one.
+    pub(crate) fn restart_sidecar(&mut self) {
+        self.sidecar.kill();
+        self.sidecar = start_sidecar(self.home.path(), &self.door);
+    }
+}
+
+fn start_sidecar(at: &Path, door: &str) -> Running {
+    let running = Running::silent(at, &["sidecar", "--config", "sidecar.toml", "--account", "dev:provider"]);
+    eventually("the sidecar answers", 30, || std::net::TcpStream::connect(door).ok());
+    running
+}
+
+fn listing(template: &Value, door: &str) -> Value {
+    let mut listing = template.clone();
+    listing["endpoint"] = format!("http://{door}").into();
+    listing
+}
