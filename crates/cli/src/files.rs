@@ -4,12 +4,12 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use surety_client::LightClient;
 use surety_ledger::market::state::{PROVIDER_KEYS, PURCHASES, ProviderKey, PurchaseRecord};
-use surety_ledger::{SignedTransaction, VerifiedTransaction};
+use surety_ledger::{Receipt, SignedTransaction, VerifiedTransaction};
 use surety_primitives::access::{body_hash, request_hash};
 use surety_primitives::answer::claims::Claims;
 use surety_primitives::answer::{Answer, AnswerBy, SignedAnswer, answer_digest};
 use surety_primitives::api::ProvenRow;
-use surety_primitives::header::{FinalHeader, transactions_root};
+use surety_primitives::header::{FinalHeader, receipts_root, transactions_root};
 use surety_primitives::keys::PublicKey;
 use surety_primitives::typed_data::{Blob, Bytes32};
 use surety_primitives::{Hash32, PurchaseId};
@@ -58,7 +58,7 @@ pub(crate) struct RequestFile {
     pub body: Blob,
 }
 
-/// A transaction with the proof that it stands in a final block.
+/// A transaction with the proof that it stands in a final block, and of what became of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReceiptFile {
@@ -66,6 +66,10 @@ pub(crate) struct ReceiptFile {
     pub transaction: Blob,
     /// Hashes of the block's transactions as they travel, in order.
     pub transactions: Vec<Hash32>,
+    /// What it did.
+    pub receipt: Receipt,
+    /// Digests of the block's receipts, in order.
+    pub receipts: Vec<Hash32>,
     /// The block's header with what makes it final.
     pub block: FinalHeader,
 }
@@ -113,7 +117,7 @@ fn check_key(answer: &Answer, owner: &ProviderKey) -> Result<()> {
 }
 
 impl ReceiptFile {
-    /// The transaction, if it stands in a final block.
+    /// The transaction, if it stands in a final block and the receipt is its own.
     pub(crate) fn verify(&self, light: &LightClient) -> Result<VerifiedTransaction> {
         light.verify_header(&self.block, crate::settings::wall_ms())?;
         let header = &self.block.header;
@@ -122,9 +126,17 @@ impl ReceiptFile {
             "the list of transactions is not that of block {}",
             header.height
         );
+        ensure!(
+            receipts_root(&self.receipts) == header.receipts_root,
+            "the list of receipts is not that of block {}",
+            header.height
+        );
         let signed = SignedTransaction::decode(&self.transaction.0)?;
         let hash = surety_node::block::travel_hash(&signed);
-        ensure!(self.transactions.contains(&hash), "the transaction is not in block {}", header.height);
+        let place = self.transactions.iter().position(|other| *other == hash);
+        let place = place.with_context(|| format!("the transaction is not in block {}", header.height))?;
+        let committed = self.receipts.get(place) == Some(&self.receipt.digest());
+        ensure!(committed, "the receipt is not what block {} says of this transaction", header.height);
         Ok(signed.verify(header.network)?)
     }
 }

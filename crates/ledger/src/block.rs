@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use surety_primitives::{Address, Amount, Hash32};
+use surety_primitives::{Address, Amount, Hash32, codec, hash};
 
 pub use crate::context::BlockMeta;
 use crate::context::{Context, Writes};
@@ -30,6 +30,16 @@ pub struct Receipt {
     pub failure: Option<Failure>,
     /// What happened, in order.
     pub events: Vec<Event>,
+}
+
+impl Receipt {
+    /// What a block's header commits to. Of a rejection the code counts: its name and words may be put better one day.
+    #[must_use]
+    pub fn digest(&self) -> Hash32 {
+        let code = self.failure.as_ref().map(|failure| failure.code);
+        let parts = (self.hash, self.signer, self.nonce, self.action, self.fee, code, &self.events);
+        hash::h("surety/receipt/v1", &[&codec::encode(&parts)])
+    }
 }
 
 /// A rejection as it stands in a receipt.

@@ -155,7 +155,7 @@ impl Application {
             }
             execution.seal().await
         };
-        // The state layer compares the operations' root only, clients rely on the state's.
+        // The state layer compares the operations' root only, clients rely on the receipts' and the state's.
         if sealed.roots() != roots_of(header) {
             tracing::error!(height = header.height.0, computed = ?sealed.roots(), stated = ?roots_of(header), "roots differ");
             return None;
@@ -185,7 +185,13 @@ fn may_pass_later(error: &Error) -> bool {
 }
 
 fn roots_of(header: &Header) -> Roots {
-    Roots { state: header.state_root, operations: header.ops_root, start: header.range_start, end: header.range_end }
+    Roots {
+        receipts: header.receipts_root,
+        state: header.state_root,
+        operations: header.ops_root,
+        start: header.range_start,
+        end: header.range_end,
+    }
 }
 
 fn header(
@@ -207,6 +213,7 @@ fn header(
         time_ms,
         clock: meta.now,
         transactions_root,
+        receipts_root: roots.receipts,
         state_root: roots.state,
         ops_root: roots.operations,
         range_start: roots.start,

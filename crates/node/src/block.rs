@@ -239,6 +239,7 @@ mod tests {
             time_ms: 5,
             clock: Seconds(6),
             transactions_root: root_of(&transactions),
+            receipts_root: Hash32::default(),
             state_root: Hash32([3; 32]),
             ops_root: Hash32([4; 32]),
             range_start: 0,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use surety_ledger::Genesis;
 use surety_primitives::Hash32;
-use surety_primitives::header::{Header, transactions_root};
+use surety_primitives::header::{Header, receipts_root, transactions_root};
 use surety_primitives::ids::{Epoch, Height, Seconds};
 use surety_primitives::typed_data::Bytes32;
 
@@ -49,6 +49,7 @@ pub(crate) fn root_header(genesis: &Genesis, empty_root: Hash32, range: (u64, u6
         time_ms: genesis.time_ms,
         clock: genesis.clock(),
         transactions_root: transactions_root(&[]),
+        receipts_root: receipts_root(&[]),
         state_root: empty_root,
         ops_root: empty_root,
         range_start: range.0,
@@ -96,6 +97,7 @@ mod tests {
             time_ms,
             clock: Seconds(clock),
             transactions_root: transactions_root(&[]),
+            receipts_root: receipts_root(&[]),
             state_root: Hash32([0; 32]),
             ops_root: Hash32([0; 32]),
             range_start: 0,

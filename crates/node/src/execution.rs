@@ -13,6 +13,7 @@ use surety_ledger::{
     ApplyError, BlockMeta, BlockRun, Error, Genesis, Key, Outcome, Receipt, Row, Rows, VerifiedTransaction, prefetch,
 };
 use surety_primitives::Hash32;
+use surety_primitives::header::receipts_root;
 
 use crate::storage::{Batch, MAX_VALUE_BYTES, SealedBatch};
 
@@ -57,9 +58,10 @@ pub(crate) struct Sealed<E: Spawner + StorageContext> {
     pub(crate) receipts: Vec<Receipt>,
 }
 
-/// What a header says of the state after its block.
+/// What a header says of its block's execution and the state after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Roots {
+    pub(crate) receipts: Hash32,
     pub(crate) state: Hash32,
     pub(crate) operations: Hash32,
     pub(crate) start: u64,
@@ -117,7 +119,9 @@ async fn seal<E: Spawner + StorageContext>(outcome: Outcome, mut batch: Batch<E>
 impl<E: Spawner + StorageContext> Sealed<E> {
     /// What the header of this block must say.
     pub(crate) fn roots(&self) -> Roots {
+        let receipts: Vec<Hash32> = self.receipts.iter().map(Receipt::digest).collect();
         Roots {
+            receipts: receipts_root(&receipts),
             state: Hash32(self.batch.root().0),
             operations: Hash32(self.batch.ops_root().0),
             start: *self.batch.sync_boundary(),

@@ -34,6 +34,8 @@ pub struct Header {
     pub clock: Seconds,
     /// Root over the hashes of its transactions.
     pub transactions_root: Hash32,
+    /// Root over the digests of their receipts, in the same order: what became of each.
+    pub receipts_root: Hash32,
     /// Root of the state after it: what rows are proven against.
     pub state_root: Hash32,
     /// Root of the store's operations log, for state sync.
@@ -224,8 +226,18 @@ pub fn namespace(network: NetworkId, genesis: &Hash32) -> Vec<u8> {
 /// Root over the transactions' hashes in order.
 #[must_use]
 pub fn transactions_root(hashes: &[Hash32]) -> Hash32 {
+    list_root("surety/transactions/v1", hashes)
+}
+
+/// Root over the receipts' digests in order.
+#[must_use]
+pub fn receipts_root(digests: &[Hash32]) -> Hash32 {
+    list_root("surety/receipts/v1", digests)
+}
+
+fn list_root(context: &str, hashes: &[Hash32]) -> Hash32 {
     let joined: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
-    crate::hash::h("surety/transactions/v1", &[&(hashes.len() as u64).to_be_bytes(), &joined])
+    crate::hash::h(context, &[&(hashes.len() as u64).to_be_bytes(), &joined])
 }
 
 #[cfg(test)]
@@ -247,6 +259,7 @@ mod tests {
             time_ms: 1,
             clock: Seconds(1),
             transactions_root: transactions_root(&[]),
+            receipts_root: receipts_root(&[]),
             state_root: Hash32([3; 32]),
             ops_root: Hash32([4; 32]),
             range_start: 0,

@@ -7,7 +7,7 @@ use serde_json::json;
 use surety_client::types::TransactionReport;
 use surety_client::{Sender, wallet};
 use surety_ledger::market::{self, state::PURCHASES};
-use surety_ledger::{AnyAction, SignedTransaction};
+use surety_ledger::{AnyAction, Receipt, SignedTransaction};
 use surety_primitives::header::{FinalHeader, Finality, Header};
 use surety_primitives::typed_data::{Blob, Bytes16, Bytes32};
 use surety_primitives::{Amount, PurchaseId, Seconds, ServiceId};
@@ -150,10 +150,13 @@ async fn save(
 async fn receipt(session: &Session, signed: &SignedTransaction, report: &TransactionReport) -> Result<ReceiptFile> {
     let height = report.height.context("the transaction is in no block yet")?;
     let block: BlockDocument = session.client.get(&format!("v1/blocks/{height}")).await?;
+    let receipts = block.receipts.context("the node kept no receipts of this block: ask another")?;
     let finality = block.finality.context("the block's certificate is not known yet: try again")?;
     Ok(ReceiptFile {
         transaction: Blob(surety_primitives::codec::encode(signed)),
         transactions: block.signed.iter().map(surety_node::block::travel_hash).collect(),
+        receipt: report.receipt.clone().context("the node kept no receipt of it")?,
+        receipts: receipts.iter().map(Receipt::digest).collect(),
         block: FinalHeader { header: block.header, path: block.path.unwrap_or_default(), finality },
     })
 }
@@ -165,6 +168,7 @@ struct BlockDocument {
     path: Option<Vec<Header>>,
     finality: Option<Finality>,
     signed: Vec<SignedTransaction>,
+    receipts: Option<Vec<Receipt>>,
 }
 
 /// Writes a file that is there whole or not at all, whenever the process or the machine stops.

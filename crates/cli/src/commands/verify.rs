@@ -78,20 +78,17 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
             let file: ReceiptFile = read_json(&arguments.file)?;
             let transaction = file.verify(&arguments.light()?).context("the receipt does not hold")?;
             let (hash, height) = (transaction.hash(), file.block.header.height);
-            tell(
-                output,
-                "receipt",
-                transaction.transaction(),
-                json!({"hash": hash, "height": height, "outcome_proven": false}),
-                || {
-                    let name = transaction.transaction().action.name();
-                    format!(
-                        "the receipt holds: {name} by {} stands in final block {height}. A block does not say whether the action \
-                     succeeded; the row that it made does, as a grant",
-                        transaction.signer()
-                    )
-                },
-            )
+            let failure = &file.receipt.failure;
+            let more = json!({"hash": hash, "height": height, "succeeded": failure.is_none(),
+                "failure": failure, "events": file.receipt.events});
+            tell(output, "receipt", transaction.transaction(), more, || {
+                let (name, signer) = (transaction.transaction().action.name(), transaction.signer());
+                let outcome = match failure {
+                    None => "was done".to_owned(),
+                    Some(failure) => format!("was refused ({} {})", failure.code, failure.name),
+                };
+                format!("the receipt holds: {name} by {signer} stands in final block {height} and {outcome}")
+            })
         }
     }
 }

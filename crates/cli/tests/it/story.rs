@@ -36,6 +36,16 @@ fn a_newcomer_sells_buys_calls_verifies_and_explains() {
         assert_eq!(code, 1, "an altered {kind} holds: {said}");
         assert!(said["error"].as_str().is_some_and(|reason| !reason.is_empty()));
     }
+    // A receipt says what became of the action, and not anything else.
+    assert_eq!(works(&at, &["verify", "receipt", "receipt.json"])["succeeded"], true);
+    let text = std::fs::read_to_string(at.join("receipt.json")).unwrap();
+    let mut receipt: serde_json::Value = serde_json::from_str(&text).unwrap();
+    receipt["receipt"]["failure"] = serde_json::json!({"code": 101, "name": "none", "message": "it was refused"});
+    write(&at, "altered.json", &receipt.to_string());
+    let (code, said) = run(&at, &["verify", "receipt", "altered.json"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said["error"].as_str().unwrap().contains("not what block"), "{said}");
+
     let (code, said) = run(&at, &["buy", "7", "--account", "dev:consumer"]);
     assert_eq!(code, 1);
     assert!(said["error"].as_str().unwrap().contains("no service 7"), "{said}");

@@ -111,6 +111,7 @@ fn certified(state_root: Hash32) -> (Committee, FinalHeader) {
         time_ms: NOW_MS,
         clock: Seconds(NOW_MS / 1_000),
         transactions_root: Hash32([4; 32]),
+        receipts_root: Hash32([6; 32]),
         state_root,
         ops_root: Hash32([6; 32]),
         range_start: 0,

@@ -25,6 +25,7 @@ const OBJECTS: &[Object] = &[
             "time_ms Number",
             "clock Number",
             "transactions_root Hash32",
+            "receipts_root Hash32",
             "state_root Hash32",
             "ops_root Hash32",
             "range_start Number",

@@ -18,7 +18,7 @@ use surety_ledger::{
     VerifiedTransaction, market,
 };
 use surety_primitives::bls::BlsSignature;
-use surety_primitives::header::{FinalHeader, Finality, Header, transactions_root};
+use surety_primitives::header::{FinalHeader, Finality, Header, receipts_root, transactions_root};
 use surety_primitives::typed_data::Bytes32;
 use surety_primitives::{
     Address, Amount, DatasetId, Epoch, Hash32, Height, ProviderId, PurchaseId, Seconds, ServiceId, codec, hash,
@@ -98,6 +98,7 @@ impl Chain {
             time_ms: START_MS + height * 1_000,
             clock: Seconds(START_MS / 1_000 + height),
             transactions_root: transactions_root(&[]),
+            receipts_root: receipts_root(&[]),
             state_root: root(&inner.rows),
             ops_root: Hash32([0; 32]),
             range_start: 0,
