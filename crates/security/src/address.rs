@@ -70,12 +70,13 @@ const LABEL: u8 = kind(About::Address, Semantics::Label);
 const DENY: u8 = kind(About::Address, Semantics::Deny);
 const ALLOW: u8 = kind(About::Address, Semantics::Allow);
 
-/// The key that an answer about this address must have a claim for, whatever it says.
-///
-/// # Errors
-/// Never for 20 bytes; the key's own bound is what could fail.
-pub fn required_key(address: &[u8; 20]) -> Result<Key, surety_primitives::dataset::Error> {
-    Key::new(LABEL, address)
+/// The address that is asked about, on a chain that is known.
+fn subject(request: &Request) -> Result<[u8; 20], Refusal> {
+    let subject = address(&request.segment).ok_or(Refusal::Address)?;
+    if request.query.get("chain_id").is_some_and(|chain_id| !is_supported(chain_id)) {
+        return Err(Refusal::Chain);
+    }
+    Ok(subject)
 }
 
 /// A dataset about addresses with its indexes.
@@ -185,11 +186,12 @@ impl Service for AddressSecurity {
         lists.addresses().into_iter().collect()
     }
 
+    fn required(&self, request: &Request) -> Vec<Key> {
+        subject(request).ok().and_then(|subject| Key::new(LABEL, &subject).ok()).into_iter().collect()
+    }
+
     fn gather<'a>(&self, lists: &'a Lists, request: &Request) -> Result<Gathered<'a>, Refusal> {
-        let subject = address(&request.segment).ok_or(Refusal::Address)?;
-        if request.query.get("chain_id").is_some_and(|chain_id| !is_supported(chain_id)) {
-            return Err(Refusal::Chain);
-        }
+        let subject = subject(request)?;
         let mut looked = Vec::new();
         let mut stale = 0;
         if let Some(addresses) = &lists.addresses {

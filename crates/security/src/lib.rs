@@ -20,4 +20,4 @@ mod chains;
 
 pub use lists::{Dataset, Source, SourceSpec};
 pub use router::router;
-pub use service::{Lists, SERVICES, Service};
+pub use service::{Lists, SERVICES, Service, required_claims};

@@ -62,6 +62,22 @@ impl<'a> Looked<'a> {
     }
 }
 
+/// What an answer to a `GET` of this path and query must make claims about (see [`Service::required`]); nothing for a path
+/// of no service here. The path may lie below another, as behind a sidecar.
+pub fn required_claims(path_and_query: &str) -> Vec<Key> {
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let asked = SERVICES.iter().find_map(|service| Some((service, segment_of(service.path(), path)?)));
+    let Some((service, segment)) = asked else { return Vec::new() };
+    crate::router::request(segment, query, Seconds(0)).map_or_else(|_| Vec::new(), |request| service.required(&request))
+}
+
+/// The variable part of a path that ends like `template`.
+fn segment_of<'a>(template: &str, path: &'a str) -> Option<&'a str> {
+    let (fixed, is_variable) = template.split_once("/{").map_or((template, false), |(fixed, _)| (fixed, true));
+    let (before, segment) = if is_variable { path.rsplit_once('/')? } else { (path, "") };
+    (before.rsplit('/').next() == fixed.rsplit('/').next()).then_some(segment)
+}
+
 /// Everything that a verdict may look at. Nothing in it changes any more.
 #[derive(Debug)]
 pub struct Gathered<'a> {
@@ -96,6 +112,12 @@ pub trait Service: Sync {
 
     /// The datasets that its answers rest on, also where no single look-up decides.
     fn datasets<'a>(&self, _lists: &'a Lists) -> Vec<&'a Dataset> {
+        Vec::new()
+    }
+
+    /// The keys that an answer to this must make claims about, whatever it says, where its service has a list at all:
+    /// without them a wrong answer could not be contradicted. None for a question that is refused.
+    fn required(&self, _request: &Request) -> Vec<Key> {
         Vec::new()
     }
 

@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 use surety_client::caller::{self, Package, Request};
 use surety_client::{Caller, wallet};
 use surety_ledger::market::state::PROVIDER_KEYS;
-use surety_primitives::dataset::Key;
+use surety_primitives::PurchaseId;
 use surety_primitives::typed_data::{Blob, Bytes32};
-use surety_primitives::{PurchaseId, Seconds};
-use surety_security::phishing::Host;
+use surety_security::required_claims;
 
 use super::buy::{CALL_KEYS, write_json};
 use crate::files::{AnswerFile, RequestFile};
@@ -97,20 +96,9 @@ pub(crate) fn log_of(folder: &Path, purchase: PurchaseId) -> PathBuf {
 fn request(path: &str, body: Option<&Path>) -> Result<Request> {
     let path = path.trim_start_matches('/');
     match body {
-        None => Ok(Request::get(path).claiming(needed_claims(path))),
+        None => Ok(Request::get(path).claiming(required_claims(path))),
         Some(file) => Ok(Request::post_json(path, &crate::settings::read_json::<Value>(file)?)),
     }
-}
-
-/// What an answer of the phishing check must make claims about; nothing where the name cannot be read, which is refused.
-fn needed_claims(path: &str) -> Vec<Key> {
-    let Some((path, query)) = path.split_once('?') else { return Vec::new() };
-    if !path.ends_with("/phishing_site") {
-        return Vec::new();
-    }
-    let Ok(asked) = surety_security::router::request("", query, Seconds(0)) else { return Vec::new() };
-    let host = asked.query.get("url").and_then(|asked| Host::parse(asked).ok());
-    host.map_or_else(Vec::new, |host| host.required_keys())
 }
 
 fn describe(path: &str, reply: &caller::Reply) -> Value {

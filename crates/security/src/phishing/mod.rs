@@ -190,6 +190,11 @@ impl Service for PhishingSite {
         lists.names().into_iter().collect()
     }
 
+    fn required(&self, request: &Request) -> Vec<Key> {
+        let host = request.query.get("url").and_then(|url| Host::parse(url).ok());
+        host.map_or_else(Vec::new, |host| host.required_keys())
+    }
+
     fn gather<'a>(&self, lists: &'a Lists, request: &Request) -> Result<Gathered<'a>, Refusal> {
         let url = request.query.get("url").ok_or_else(|| Refusal::Parameter("url is missing".to_owned()))?;
         let host = Host::parse(url)?;

@@ -11,7 +11,7 @@ use surety_primitives::answer::claims::Claims;
 use surety_primitives::{DatasetId, codec};
 use surety_security::lists::{Dataset, Format, Pin, Semantics, Source, SourceSpec, Subject};
 use surety_security::router::BASIS_HEADER;
-use surety_security::{Lists, router};
+use surety_security::{Lists, required_claims, router};
 use tower::ServiceExt;
 
 fn dataset(subject: Subject, semantics: Semantics, text: &str, id: u64) -> Dataset {
@@ -82,4 +82,26 @@ async fn bad_requests_get_a_code_and_not_a_crash() {
     }
     let long = format!("/api/v1/phishing_site?url={}", "a".repeat(9_000));
     assert_eq!(get(&long).await.2["code"], 5006);
+}
+
+#[tokio::test]
+async fn an_answer_makes_the_claims_that_a_caller_who_is_covered_requires() {
+    let address = format!("api/v1/address_security/{ADDRESS}?chain_id=1");
+    for (path, keys) in [
+        ("api/v1/phishing_site?url=https%3A%2F%2Fa.nobody.example%2Fx", 3),
+        (&address, 1),
+        ("below/a/door/api/v1/phishing_site?url=evil.example", 2),
+    ] {
+        let required = required_claims(path);
+        assert_eq!(required.len(), keys, "{path}");
+        let (_, headers, _) = get(&format!("/{}", path.trim_start_matches("below/a/door/"))).await;
+        let claims = Claims::from_header(headers["surety-claims"].to_str().unwrap()).unwrap();
+        for key in required {
+            assert!(claims.as_slice().iter().any(|claim| claim.key == key), "{path}: {key}");
+        }
+    }
+    let refused = format!("api/v1/address_security/{ADDRESS}?chain_id=999999999");
+    for path in ["api/v1/phishing_site", "api/v1/phishing_site?url=", "api/v1/supported_chains", "else", "", &refused] {
+        assert_eq!(required_claims(path), [], "{path}");
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use surety_client::Caller;
 use surety_client::caller::{Reply, Request};
 use surety_primitives::Seconds;
-use surety_security::{Lists, SERVICES};
+use surety_security::{Lists, SERVICES, required_claims};
 use tokio::task::JoinSet;
 
 use super::Report;
@@ -111,7 +111,7 @@ fn split(questions: Vec<Question>) -> Vec<Vec<Question>> {
 impl Callers {
     async fn ask(&self, question: &Question) -> Result<()> {
         let caller = if matches!(question, Question::Name(_)) { &self.names } else { &self.addresses };
-        let request = Request::get(question.path());
+        let request = Request::get(question.path()).claiming(required_claims(&question.path()));
         let reply = caller.call(&request).await.with_context(|| format!("asking {question:?}"))?;
         self.judge(question, &reply)?;
         if matches!(question, Question::Name(_)) && reply.answer.is_some() {
