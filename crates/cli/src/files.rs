@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use surety_client::LightClient;
 use surety_ledger::market::state::{PROVIDER_KEYS, PURCHASES, ProviderKey, PurchaseRecord};
-use surety_ledger::{Receipt, SignedTransaction, VerifiedTransaction};
+use surety_ledger::{Error as LedgerError, Receipt, SignedTransaction, VerifiedTransaction};
 use surety_primitives::access::{body_hash, request_hash};
 use surety_primitives::answer::claims::Claims;
 use surety_primitives::answer::{Answer, AnswerBy, SignedAnswer, answer_digest};
@@ -137,6 +137,10 @@ impl ReceiptFile {
         let place = place.with_context(|| format!("the transaction is not in block {}", header.height))?;
         let committed = self.receipts.get(place) == Some(&self.receipt.digest());
         ensure!(committed, "the receipt is not what block {} says of this transaction", header.height);
+        if let Some(failure) = &self.receipt.failure {
+            let known = LedgerError::codes().contains(&(failure.code, failure.name.as_str()));
+            ensure!(known, "a rejection with code {} is not called {}", failure.code, failure.name);
+        }
         Ok(signed.verify(header.network)?)
     }
 }

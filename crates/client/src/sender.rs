@@ -69,11 +69,23 @@ impl Sender {
     /// the fee paid; [`Error::NotFinal`]; [`Error::Doubtful`], after which the action may have happened: a lost reply never
     /// makes this side sign a second transaction; and what [`Client`] says.
     pub async fn send(&self, action: impl Into<AnyAction>, limit: Duration) -> Result<TransactionReport, Error> {
+        Ok(self.send_signed(action, limit).await?.0)
+    }
+
+    /// As [`Self::send`], and gives the transaction as well: for whoever keeps a receipt.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_signed(
+        &self,
+        action: impl Into<AnyAction>,
+        limit: Duration,
+    ) -> Result<(TransactionReport, SignedTransaction), Error> {
         let end = Instant::now() + limit;
         let (report, signed) = self.submit_signed(action.into()).await?;
         let report = self.client.follow(&signed, report, limit, end).await?;
         match report.receipt.as_ref().and_then(|receipt| receipt.failure.as_ref()) {
-            None => Ok(report),
+            None => Ok((report, signed)),
             Some(failure) => Err(Error::Rejected {
                 hash: report.hash,
                 code: failure.code,

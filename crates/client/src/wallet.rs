@@ -220,8 +220,11 @@ fn read_bounded(path: &Path) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Writes a file that is not there yet, whole or not at all, readable by its owner alone.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file that is not there yet, whole or not at all, readable by its owner alone, and durable on return.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] where there is one; and what the disk says.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let suffix = random::<8>().map_err(|error| io::Error::other(error.to_string()))?;
     let draft = path.with_extension(format!("{}.draft", const_hex::encode(suffix.as_slice())));
     let written = write_draft(&draft, bytes).and_then(|()| fs::hard_link(&draft, path));

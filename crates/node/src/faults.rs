@@ -39,8 +39,8 @@ pub struct Fault {
     pub evidence: Vec<u8>,
 }
 
-/// Lets through only what proves a fault: every vote was checked where it was counted, and a second check of each would
-/// cost a seventh of a busy node.
+/// Lets through only what may prove a fault, for the reporter below to check: a check of every single vote, which proves
+/// nothing here, would cost a seventh of a busy node.
 #[derive(Clone)]
 pub(crate) struct FaultsOnly<R>(pub(crate) R);
 

@@ -69,6 +69,8 @@ fn bits_by_flag(entry: &Entry) -> [u64; FLAGS.len()] {
 const LABEL: u8 = kind(About::Address, Semantics::Label);
 const DENY: u8 = kind(About::Address, Semantics::Deny);
 const ALLOW: u8 = kind(About::Address, Semantics::Allow);
+/// What an address may be listed as and be bad: an answer makes a claim about each.
+const DECIDING: [u8; 2] = [LABEL, DENY];
 
 /// The address that is asked about, on a chain that is known.
 fn subject(request: &Request) -> Result<[u8; 20], Refusal> {
@@ -187,7 +189,8 @@ impl Service for AddressSecurity {
     }
 
     fn required(&self, request: &Request) -> Vec<Key> {
-        subject(request).ok().and_then(|subject| Key::new(LABEL, &subject).ok()).into_iter().collect()
+        let Ok(subject) = subject(request) else { return Vec::new() };
+        DECIDING.into_iter().filter_map(|kind| Key::new(kind, &subject).ok()).collect()
     }
 
     fn gather<'a>(&self, lists: &'a Lists, request: &Request) -> Result<Gathered<'a>, Refusal> {
@@ -197,8 +200,8 @@ impl Service for AddressSecurity {
         if let Some(addresses) = &lists.addresses {
             stale = addresses.dataset.stale_sources(request.at);
             let look_up = |kind| Key::new(kind, &subject).ok().map(|key| Looked::up(&addresses.dataset, key));
-            looked.extend(look_up(LABEL));
-            looked.extend([DENY, ALLOW].into_iter().filter_map(look_up).filter(|looked| looked.entry.is_some()));
+            looked.extend(DECIDING.into_iter().filter_map(look_up));
+            looked.extend(look_up(ALLOW).filter(|looked| looked.entry.is_some()));
         }
         Ok(Gathered { lists, subject: Subject::Address(subject), looked, stale })
     }

@@ -1,11 +1,12 @@
 //! `surety buy`: a package of calls.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use surety_client::types::TransactionReport;
-use surety_client::{Sender, wallet};
+use surety_client::{Error as ClientError, Sender, wallet};
 use surety_ledger::market::{self, state::PURCHASES};
 use surety_ledger::{AnyAction, Receipt, SignedTransaction};
 use surety_primitives::header::{FinalHeader, Finality, Header};
@@ -18,6 +19,8 @@ use crate::settings::{AccountArguments, FINAL, NetworkArguments, Session, read_j
 
 /// Where the keys of purchases lie unless another folder is named.
 pub(crate) const CALL_KEYS: &str = ".surety/calls";
+/// How long a block's proof is waited for.
+const PROOF: Duration = Duration::from_secs(10);
 
 /// Buys a package: the price goes into escrow, and a fresh call key is written to --calls.
 ///
@@ -66,13 +69,21 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     let purchase = PurchaseId::derive(session.network, sender.address(), reference.0);
     // The key is on disk before anything is paid: a crash in between loses nothing.
     let key = wallet::load_or_create_key(&arguments.calls.join(format!("{purchase}.key")))?;
-    let order = kept_order(&arguments, &session, purchase, reference, Bytes32(key.public().0)).await?;
-    let (price, signed) = (order.max_fee, sender.sign(order).await?);
-    let report = sender.client().submit_and_wait(&signed, FINAL).await?;
-    refuse_failure(&report)?;
+    let file = arguments.calls.join(format!("{purchase}.order"));
+    let order = kept_order(&arguments, &session, &file, reference, Bytes32(key.public().0)).await?;
+    let price = order.max_fee;
+    let (report, signed) = match sender.send_signed(order, FINAL).await {
+        Err(error @ ClientError::Rejected { .. }) => {
+            // Final, and nothing was bought: the next try may offer other terms.
+            std::fs::remove_file(&file).with_context(|| format!("cannot delete {}", file.display()))?;
+            return Err(error.into());
+        }
+        sent => sent.with_context(|| format!("buying as {reference}; the same --reference tries again safely"))?,
+    };
 
     let record = session.light.purchase(purchase).await?.value.context("the ledger proves that nothing was bought")?;
-    save(&arguments, &session, purchase, &signed, &report).await?;
+    let saved = save(&arguments, &session, purchase, &signed, &report).await;
+    saved.with_context(|| format!("purchase {purchase} is made; what was to be saved of it is not"))?;
     let value = json!({"purchase": purchase, "price": record.price, "calls": record.quota, "lanes": record.lanes,
         "expires": record.expires, "transaction": report.hash, "height": report.height});
     output.result(&value, || {
@@ -89,19 +100,30 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
 async fn kept_order(
     arguments: &Arguments,
     session: &Session,
-    purchase: PurchaseId,
+    file: &Path,
     client_ref: Bytes16,
     call_key: Bytes32,
 ) -> Result<market::Purchase> {
-    let path = arguments.calls.join(format!("{purchase}.order"));
-    if !path.exists() {
+    if !file.exists() {
         let order = order(arguments, session, client_ref, call_key).await?;
-        write_json_whole(&path, &order)?;
-        return Ok(order);
+        match wallet::write_new(file, &serde_json::to_vec_pretty(&order)?) {
+            Ok(()) => return Ok(order),
+            // Another process buys under the same reference: its order counts.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot write {}", file.display())),
+        }
     }
-    let order: market::Purchase = read_json(&path)?;
-    let same = order.service == ServiceId(arguments.service) && order.lanes == arguments.lanes;
-    ensure!(same, "this reference was used for other terms, see {}: choose another reference", path.display());
+    let order: market::Purchase = read_json(file)?;
+    let same = order.service == ServiceId(arguments.service)
+        && order.lanes == arguments.lanes
+        && order.call_key == call_key
+        && order.client_ref == client_ref
+        && arguments.max_price.is_none_or(|most| most == order.max_fee);
+    ensure!(
+        same,
+        "this reference was used for other terms, which {} keeps: choose another, or delete that file if nothing was bought",
+        file.display()
+    );
     Ok(order)
 }
 
@@ -147,18 +169,24 @@ async fn save(
     Ok(())
 }
 
+/// What proves the purchase to others. Certificate and receipts are on the node's disk a moment after the block is final.
 async fn receipt(session: &Session, signed: &SignedTransaction, report: &TransactionReport) -> Result<ReceiptFile> {
     let height = report.height.context("the transaction is in no block yet")?;
-    let block: BlockDocument = session.client.get(&format!("v1/blocks/{height}")).await?;
-    let receipts = block.receipts.context("the node kept no receipts of this block: ask another")?;
-    let finality = block.finality.context("the block's certificate is not known yet: try again")?;
-    Ok(ReceiptFile {
-        transaction: Blob(surety_primitives::codec::encode(signed)),
-        transactions: block.signed.iter().map(surety_node::block::travel_hash).collect(),
-        receipt: report.receipt.clone().context("the node kept no receipt of it")?,
-        receipts: receipts.iter().map(Receipt::digest).collect(),
-        block: FinalHeader { header: block.header, path: block.path.unwrap_or_default(), finality },
-    })
+    let until = Instant::now() + PROOF;
+    loop {
+        let block: BlockDocument = session.client.get(&format!("v1/blocks/{height}")).await?;
+        if let (Some(finality), Some(receipts)) = (block.finality, block.receipts) {
+            return Ok(ReceiptFile {
+                transaction: Blob(surety_primitives::codec::encode(signed)),
+                transactions: block.signed.iter().map(surety_node::block::travel_hash).collect(),
+                receipt: report.receipt.clone().context("the node kept no receipt of it")?,
+                receipts: receipts.iter().map(Receipt::digest).collect(),
+                block: FinalHeader { header: block.header, path: block.path.unwrap_or_default(), finality },
+            });
+        }
+        ensure!(Instant::now() < until, "the node has no certificate or no receipts of block {height}: ask another");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// What of a block's document a receipt is made of.
@@ -169,18 +197,6 @@ struct BlockDocument {
     finality: Option<Finality>,
     signed: Vec<SignedTransaction>,
     receipts: Option<Vec<Receipt>>,
-}
-
-/// Writes a file that is there whole or not at all, whenever the process or the machine stops.
-fn write_json_whole<T: serde::Serialize>(path: &std::path::Path, value: &T) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = std::fs::File::create(&new)?;
-        std::io::Write::write_all(&mut file, &serde_json::to_vec_pretty(value)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 pub(crate) fn write_json<T: serde::Serialize>(path: &std::path::Path, value: &T) -> Result<()> {

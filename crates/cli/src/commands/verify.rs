@@ -79,8 +79,10 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
             let transaction = file.verify(&arguments.light()?).context("the receipt does not hold")?;
             let (hash, height) = (transaction.hash(), file.block.header.height);
             let failure = &file.receipt.failure;
+            // Not its message: that is one node's words, which no block commits to.
+            let refused = failure.as_ref().map(|failure| json!({"code": failure.code, "name": failure.name}));
             let more = json!({"hash": hash, "height": height, "succeeded": failure.is_none(),
-                "failure": failure, "events": file.receipt.events});
+                "failure": refused, "events": file.receipt.events});
             tell(output, "receipt", transaction.transaction(), more, || {
                 let (name, signer) = (transaction.transaction().action.name(), transaction.signer());
                 let outcome = match failure {

@@ -73,6 +73,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // A process that has ended is no more ours to signal: its number may be another's.
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
         signal("TERM", self.child.id());
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(30) {

@@ -123,6 +123,8 @@ fn a_market_under_kills_loses_and_doubles_no_purchase_voucher_or_claim() {
             assert!(now > acknowledged, "round {round}, {victim:?}: {acknowledged}, then {said}");
             acknowledged = now;
         }
+        // No call comes after this: what was settled must be known to the next life all the same.
+        market.restart_sidecar();
         bought.push((purchase, acknowledged));
     }
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
@@ -145,9 +147,18 @@ fn buy_killed_on_the_way(at: &Path, round: u64, seed: &mut u64) -> String {
     let reference = format!("0x{round:032x}");
     let order = ["buy", "1", "--account", "dev:consumer", "--reference", &reference];
     let mut buyer = Running::silent(at, &order);
+    if round % 2 == 1 {
+        eventually("the order is on disk", 30, || (orders(at) > usize::try_from(round).unwrap()).then_some(()));
+    }
     std::thread::sleep(Duration::from_millis(random(seed) % 500));
     buyer.kill();
     works(at, &order)["purchase"].as_str().unwrap().to_owned()
+}
+
+/// Orders on disk: one a round.
+fn orders(at: &Path) -> usize {
+    let files = std::fs::read_dir(at.join(".surety/calls")).into_iter().flatten().flatten();
+    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "order")).count()
 }
 
 fn call_while_one_dies(market: &mut Market, configs: &[PathBuf], purchase: &str, victim: Victim, seed: &mut u64) {
@@ -160,7 +171,7 @@ fn call_while_one_dies(market: &mut Market, configs: &[PathBuf], purchase: &str,
     match victim {
         Victim::Caller => caller.kill(),
         Victim::Sidecar => market.restart_sidecar(),
-        Victim::Operator(seat) => pid_of(&configs[seat]).into_iter().for_each(|pid| signal("KILL", pid)),
+        Victim::Operator(seat) => signal("KILL", eventually("the operator runs", 30, || pid_of(&configs[seat]))),
     }
     // Whether these calls came through or not: what counts is said by the next.
     caller.wait(Duration::from_secs(60));

@@ -46,6 +46,13 @@ fn a_newcomer_sells_buys_calls_verifies_and_explains() {
     assert_eq!(code, 1, "{said}");
     assert!(said["error"].as_str().unwrap().contains("not what block"), "{said}");
 
+    // The same reference buys once, and never on other terms.
+    let again = ["buy", "1", "--account", "dev:consumer", "--reference", "0x000000000000000000000000000000aa"];
+    let first = works(&at, &again);
+    assert_eq!(works(&at, &again)["purchase"], first["purchase"]);
+    let (code, said) = run(&at, &[&again[..], &["--lanes", "3"]].concat());
+    assert_eq!(code, 1, "{said}");
+    assert!(said["error"].as_str().unwrap().contains("other terms"), "{said}");
     let (code, said) = run(&at, &["buy", "7", "--account", "dev:consumer"]);
     assert_eq!(code, 1);
     assert!(said["error"].as_str().unwrap().contains("no service 7"), "{said}");
@@ -53,7 +60,7 @@ fn a_newcomer_sells_buys_calls_verifies_and_explains() {
         let show = works(&at, &["provider", "show", "1"]);
         (show["unreleased"] != "0").then_some(show)
     });
-    assert_eq!(show["sales"], 1, "{show}");
+    assert_eq!(show["sales"], 2, "{show}");
 }
 
 #[test]

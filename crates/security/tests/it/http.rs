@@ -32,8 +32,13 @@ fn dataset(subject: Subject, semantics: Semantics, text: &str, id: u64) -> Datas
 const ADDRESS: &str = "0x12d66f87a04a9e220743712ce6d9bb1b5616b8fc";
 
 async fn get(path: &str) -> (StatusCode, HeaderMap, Value) {
+    ask(path, Semantics::Label).await
+}
+
+/// Asks services whose one address is listed in this sense.
+async fn ask(path: &str, sense: Semantics) -> (StatusCode, HeaderMap, Value) {
     let names = dataset(Subject::Domain, Semantics::Deny, "evil.example", 1);
-    let addresses = dataset(Subject::Address, Semantics::Label, ADDRESS, 2);
+    let addresses = dataset(Subject::Address, sense, ADDRESS, 2);
     let service = router(Arc::new(Lists::new(Some(names), Some(addresses))));
     let response = service.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
     let (head, body) = response.into_parts();
@@ -89,7 +94,7 @@ async fn an_answer_makes_the_claims_that_a_caller_who_is_covered_requires() {
     let address = format!("api/v1/address_security/{ADDRESS}?chain_id=1");
     for (path, keys) in [
         ("api/v1/phishing_site?url=https%3A%2F%2Fa.nobody.example%2Fx", 3),
-        (&address, 1),
+        (&address, 2),
         ("below/a/door/api/v1/phishing_site?url=evil.example", 2),
     ] {
         let required = required_claims(path);
@@ -104,4 +109,17 @@ async fn an_answer_makes_the_claims_that_a_caller_who_is_covered_requires() {
     for path in ["api/v1/phishing_site", "api/v1/phishing_site?url=", "api/v1/supported_chains", "else", "", &refused] {
         assert_eq!(required_claims(path), [], "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_is_only_denied_is_claimed_to_be() {
+    let path = format!("/api/v1/address_security/{ADDRESS}?chain_id=1");
+    let (_, headers, said) = ask(&path, Semantics::Deny).await;
+    assert_eq!(said["result"]["blacklist_doubt"], "1", "{said}");
+    let claims = Claims::from_header(headers["surety-claims"].to_str().unwrap()).unwrap();
+    let found: Vec<bool> = required_claims(&path)
+        .iter()
+        .map(|key| claims.as_slice().iter().find(|claim| claim.key == *key).unwrap().found.is_some())
+        .collect();
+    assert_eq!(found, [false, true]);
 }

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     #[arg(value_enum)]
     what: Option<What>,
     /// Rows of the state that the ledger runs on.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=1_600_000))]
     rows: u64,
     /// Transactions to run, or to send to the network.
     #[arg(long, default_value_t = 50_000)]

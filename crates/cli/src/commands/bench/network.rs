@@ -106,6 +106,8 @@ pub(super) async fn load(
     let elapsed = start.elapsed();
     watcher.abort();
     ensure!(latencies.len() == count, "{} of {count} purchases became final", latencies.len());
+    let sales = Client::new(&urls[..1], Options::default())?.provider(ProviderId(1)).await?.record.sales;
+    ensure!(sales == count as u64, "{sales} of {count} purchases were made");
     latencies.sort_unstable();
     Ok((count as f64 / elapsed.as_secs_f64(), latencies))
 }

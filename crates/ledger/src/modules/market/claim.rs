@@ -96,8 +96,7 @@ impl Claim {
             match acknowledged(voucher, authority, purchase).and_then(|told| news(ctx, self.purchase, purchase, told)) {
                 Ok((lane, calls)) => raise(ctx, self.purchase, purchase, lane, calls)?,
                 Err(error) => {
-                    let (code, reason) = (error.code(), error.to_string());
-                    ctx.emit(Event::VoucherSkipped { purchase: self.purchase, index, code, reason });
+                    ctx.emit(Event::VoucherSkipped { purchase: self.purchase, index, code: error.code() });
                 }
             }
         }

@@ -498,7 +498,6 @@ pub enum Event {
         purchase: PurchaseId,
         index: u32,
         code: u16,
-        reason: String,
     },
     Released {
         provider: ProviderId,
