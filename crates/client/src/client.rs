@@ -35,6 +35,8 @@ const MAX_BODY: usize = 16 * 1_024 * 1_024;
 const MAX_PROBLEM: usize = 64 * 1_024;
 /// Longest single wait that a node is asked for.
 const LONG_POLL: Duration = Duration::from_secs(20);
+/// What a node is given where the others are asked as well.
+const BRIEFLY: Duration = Duration::from_secs(2);
 /// Pause between two looks at a transaction.
 const POLL: Duration = Duration::from_millis(100);
 /// First pause after all nodes failed; doubled each time.
@@ -91,6 +93,18 @@ impl Client {
     #[must_use]
     pub fn node_urls(&self) -> Vec<&str> {
         self.nodes.iter().map(Url::as_str).collect()
+    }
+
+    /// A client of each node alone, which tries once and briefly: for what must not rest on one node's word.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Self> {
+        let options = Options { connect: BRIEFLY, timeout: BRIEFLY, rounds: 1 };
+        let alone = move |node: &Url| Self {
+            http: self.http.clone(),
+            nodes: Arc::new([node.clone()]),
+            current: Arc::default(),
+            options,
+        };
+        self.nodes.iter().map(alone)
     }
 
     /// `GET /v1/status`.

@@ -263,7 +263,8 @@ impl LightReader {
         Ok(proven.header)
     }
 
-    /// The record of `id` in `table`, or the proven absence of one.
+    /// The record of `id` in `table`, or the proven absence of one. A node that was away proves honestly what was true
+    /// before it went: an absence is asked of every node, and the newest word counts.
     ///
     /// # Errors
     /// [`crate::Error`]: the node cannot be reached or is not believed.
@@ -272,8 +273,20 @@ impl LightReader {
         K: BorshSerialize + BorshDeserialize + PartialEq,
         V: BorshDeserialize,
     {
-        let row = self.client.row(&table.key(id)).await?;
-        Ok(self.light.verify_record(table, id, &row, crate::client::wall_ms())?)
+        let key = table.key(id);
+        let verified = |row: &ProvenRow| self.light.verify_record(table, id, row, crate::client::wall_ms());
+        let mut newest = verified(&self.client.row(&key).await?)?;
+        if newest.value.is_some() {
+            return Ok(newest);
+        }
+        for node in self.client.each() {
+            // Who does not answer, or is not believed, changes nothing.
+            let other = node.row(&key).await.ok().and_then(|row| verified(&row).ok());
+            if let Some(other) = other.filter(|other| other.header.height > newest.header.height) {
+                newest = other;
+            }
+        }
+        Ok(newest)
     }
 
     /// An account.

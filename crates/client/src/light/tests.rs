@@ -97,6 +97,10 @@ fn proofs(rows: u64, present: Key, absent: Key) -> (Hash32, Option<Vec<u8>>, Vec
 }
 
 fn certified(state_root: Hash32) -> (Committee, FinalHeader) {
+    certified_at(Height(38), state_root)
+}
+
+fn certified_at(height: Height, state_root: Hash32) -> (Committee, FinalHeader) {
     let secrets: Vec<BlsSecret> = (1..=4).map(|n| BlsSecret::generate(&[n; 32]).unwrap()).collect();
     let seats = secrets.iter().enumerate().map(|(i, s)| Seat { peer: Bytes32([i as u8; 32]), key: s.key() }).collect();
     let committee = Committee { network: NetworkId(7), genesis: Hash32([9; 32]), epoch: Epoch(0), seats };
@@ -107,7 +111,7 @@ fn certified(state_root: Hash32) -> (Committee, FinalHeader) {
         parent_view: 39,
         leader: Bytes32([1; 32]),
         parent: Hash32([2; 32]),
-        height: Height(38),
+        height,
         time_ms: NOW_MS,
         clock: Seconds(NOW_MS / 1_000),
         transactions_root: Hash32([4; 32]),
@@ -272,4 +276,49 @@ fn random_bytes_are_no_proof() {
         assert!(verify_inclusion(&noise, b"x", &bytes, &noise).is_err());
         assert!(verify_exclusion(&noise, &bytes, &noise).is_err());
     }
+}
+
+/// A node that has one thing to say.
+async fn serve(row: ProvenRow) -> String {
+    let answer = axum::routing::get(move || async move { axum::Json(row) });
+    let router = axum::Router::new().route("/v1/rows/{key}", answer);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[test]
+fn of_an_absence_and_a_row_the_newer_word_counts_whoever_is_asked_first() {
+    let key = DATASET_VERSIONS.key(&DATASET);
+    let (full, inclusion, _) = proofs(300, key, DATASET_VERSIONS.key(&(DatasetId(3), 8)));
+    let (empty, _, exclusion) = proofs(0, key, key);
+    let committee = certified(full).0;
+    let present = |height| {
+        let FinalHeader { header, path, finality } = certified_at(Height(height), full).1;
+        let value = Some(Blob(DATASET_VERSIONS.encode(&DATASET, &version())));
+        let proof = Blob(inclusion.clone().unwrap());
+        ProvenRow { key, kind: ProofKind::Inclusion, value, proof, header, path, finality }
+    };
+    let absent = |height| {
+        let FinalHeader { header, path, finality } = certified_at(Height(height), empty).1;
+        let proof = Blob(exclusion.clone());
+        ProvenRow { key, kind: ProofKind::Exclusion, value: None, proof, header, path, finality }
+    };
+    let ask = async |rows: [ProvenRow; 2]| {
+        let [first, second] = rows;
+        let forged = ProvenRow { kind: ProofKind::Exclusion, value: None, ..present(99) };
+        let nodes = [serve(first).await, "http://127.0.0.1:9".to_owned(), serve(forged).await, serve(second).await];
+        let client = Client::new(&nodes, crate::Options::default()).unwrap();
+        let reader = LightReader::new(client, LightClient::new(committee.clone(), None));
+        reader.record(DATASET_VERSIONS, &DATASET).await.unwrap()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // The first was away while the row was made.
+        assert_eq!(ask([absent(38), present(39)]).await.value, Some(version()));
+        assert_eq!(ask([present(39), absent(38)]).await.value, Some(version()));
+        // The second was away while it was deleted.
+        assert_eq!(ask([absent(39), present(38)]).await.value, None);
+    });
 }
