@@ -18,7 +18,7 @@ use surety_primitives::api::{AccountView, ApiProblem, BlockView, Page, ProvenRow
 use surety_primitives::api::{TransactionStatus, TransactionView};
 use surety_primitives::header::FinalHeader;
 use surety_primitives::typed_data::Blob;
-use surety_primitives::{Address, DatasetId, Hash32, Height, ProviderId, PurchaseId, ServiceId, codec};
+use surety_primitives::{Address, DatasetId, Hash32, Height, ProviderId, PurchaseId, Seconds, ServiceId, codec};
 use tokio::time::Instant;
 use url::Url;
 
@@ -113,6 +113,19 @@ impl Client {
     /// See [`Error`]; so for every request below.
     pub async fn status(&self) -> Result<StatusView, Error> {
         self.get("v1/status").await
+    }
+
+    /// The ledger clock, by the first node that has a final block: one that has just started has none yet.
+    pub(crate) async fn clock(&self) -> Result<Seconds, Error> {
+        if let Some(clock) = self.status().await?.clock {
+            return Ok(clock);
+        }
+        for node in self.each() {
+            if let Ok(StatusView { clock: Some(clock), .. }) = node.status().await {
+                return Ok(clock);
+            }
+        }
+        Err(Error::NotFound("no node has a final block yet".to_owned()))
     }
 
     /// Sends a signed transaction. One that waits already, or is final, is no error.

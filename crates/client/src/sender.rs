@@ -160,8 +160,7 @@ impl Sender {
         if let Some(view) = state.view.as_ref().filter(|view| view.seen.elapsed() < REMEMBER) {
             return Ok(view.clone());
         }
-        let (status, params) = (self.client.status().await?, self.client.params().await?);
-        let clock = status.clock.ok_or_else(|| Error::NotFound("the node has no final block yet".to_owned()))?;
+        let (clock, params) = (self.client.clock().await?, self.client.params().await?);
         let view = View { clock, params, seen: Instant::now() };
         state.view = Some(view.clone());
         Ok(view)
