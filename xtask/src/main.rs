@@ -90,6 +90,8 @@ fn schemathesis() -> Result<()> {
     let checks = "not_a_server_error";
     Step::new("OpenAPI fuzzing", "schemathesis")
         .args(["run", &document, "--checks", checks, "--max-examples", "200", "--phases", "examples,coverage,fuzzing"])
+        // A stream without an end is never an answer to the tool.
+        .args(["--exclude-path", "/v1/events"])
         .run()
 }
 
