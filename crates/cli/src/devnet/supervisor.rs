@@ -16,9 +16,12 @@ use super::layout::Layout;
 const STOPPING: Duration = Duration::from_secs(15);
 
 /// One that ends sooner than this after its start has a trouble that another start alone may not end.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(5);
 /// So often in a row is such a one started again.
 const PATIENCE: u32 = 10;
+/// The pause before another start: doubled with each such end, up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// The processes of a devnet.
 pub(crate) struct Supervisor {
@@ -112,7 +115,7 @@ impl Supervisor {
         if operator.failures > PATIENCE {
             bail!("operator {i} ends again and again: see {}", log.display());
         }
-        operator.due = Some(Instant::now() + Duration::from_millis(100 << operator.failures));
+        operator.due = Some(Instant::now() + LONGEST_PAUSE.min(PAUSE * (1 << operator.failures)));
         Ok(())
     }
 
