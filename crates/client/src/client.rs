@@ -38,7 +38,9 @@ const LONG_POLL: Duration = Duration::from_secs(20);
 /// What a node is given where the others are asked as well.
 const BRIEFLY: Duration = Duration::from_secs(2);
 /// Pause between two looks at a transaction.
-const POLL: Duration = Duration::from_millis(100);
+pub(crate) const POLL: Duration = Duration::from_millis(100);
+/// How long no node may know a transaction that they refuse, before it is given up: a few blocks and a change of leader.
+const RECEIPT_WITHIN: Duration = Duration::from_secs(6);
 /// First pause after all nodes failed; doubled each time.
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -107,6 +109,12 @@ impl Client {
         self.nodes.iter().map(alone)
     }
 
+    /// Asks the next node first from now on.
+    pub(crate) fn pass_over(&self) {
+        let next = (self.current.load(Ordering::Relaxed) + 1) % self.nodes.len();
+        self.current.store(next, Ordering::Relaxed);
+    }
+
     /// `GET /v1/status`.
     ///
     /// # Errors
@@ -155,7 +163,7 @@ impl Client {
     /// again: the ledger takes them once.
     ///
     /// # Errors
-    /// [`Error::NotFinal`], and what [`Client`] says.
+    /// [`Error::NotFinal`]; [`Error::Doubtful`] when all refuse it and none knows it; and what [`Client`] says.
     pub(crate) async fn follow(
         &self,
         signed: &SignedTransaction,
@@ -164,6 +172,7 @@ impl Client {
         end: Instant,
     ) -> Result<TransactionReport, Error> {
         let hash = report.hash;
+        let mut refused = None;
         while report.status != TransactionStatus::Final {
             let wait = end.saturating_duration_since(Instant::now()).min(LONG_POLL);
             if wait.is_zero() {
@@ -172,7 +181,7 @@ impl Client {
             let path = format!("v1/transactions/{hash}?wait={}", wait.as_secs());
             report = match self.get_slow(&path, wait).await {
                 Ok(found) => found,
-                Err(_) => self.find_or_send(signed, report).await?,
+                Err(_) => self.find_or_send(signed, report, &mut refused).await?,
             };
             if report.status != TransactionStatus::Final {
                 tokio::time::sleep(POLL).await;
@@ -185,14 +194,21 @@ impl Client {
         &self,
         signed: &SignedTransaction,
         report: TransactionReport,
+        refused: &mut Option<Instant>,
     ) -> Result<TransactionReport, Error> {
         if let Some(found) = self.find(&report.hash).await? {
             return Ok(found);
         }
         match self.submit_waiting(signed, Duration::ZERO).await {
             Ok(found) => Ok(found),
-            // It was taken once: its number is used by itself, in a block whose receipt comes in a moment.
-            Err(Error::Refused(_) | Error::Doubtful { .. }) => Ok(report),
+            // It was taken once: its number is used by itself, in a block whose receipt comes in a moment. Or by another
+            // transaction, and no receipt comes.
+            Err(error @ (Error::Refused(_) | Error::Doubtful { .. })) => {
+                if refused.get_or_insert_with(Instant::now).elapsed() < RECEIPT_WITHIN {
+                    return Ok(report);
+                }
+                Err(Error::Doubtful { hash: report.hash, reason: error.to_string() })
+            }
             Err(error) => Err(error),
         }
     }
@@ -267,6 +283,19 @@ impl Client {
     /// See [`Error`].
     pub async fn account(&self, address: &Address) -> Result<AccountView, Error> {
         self.get(&format!("v1/accounts/{address}")).await
+    }
+
+    /// An account as the node knows it that is furthest: one that has just started may be behind.
+    pub(crate) async fn newest_account(&self, address: &Address) -> Result<AccountView, Error> {
+        let mut newest = self.account(address).await?;
+        for node in self.each() {
+            match node.account(address).await {
+                Ok(other) if (other.nonce, other.next_nonce) > (newest.nonce, newest.next_nonce) => newest = other,
+                // Who does not answer changes nothing.
+                _ => {}
+            }
+        }
+        Ok(newest)
     }
 
     /// `GET /v1/services`: one page of the listings that match.

@@ -9,7 +9,7 @@ use surety_primitives::{Address, NetworkId, Seconds};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::client::{Client, POLL};
 use crate::error::Error;
 use crate::types::TransactionReport;
 
@@ -17,6 +17,8 @@ use crate::types::TransactionReport;
 const LIFETIME: Seconds = Seconds(600);
 /// How long clock and parameters are remembered.
 const REMEMBER: Duration = Duration::from_secs(10);
+/// How long what an account has waiting may take to become final, before this side numbers after it.
+const SETTLE: Duration = Duration::from_secs(5);
 /// How often a number is corrected before the node's word is passed on.
 const ATTEMPTS: u32 = 4;
 
@@ -132,12 +134,15 @@ impl Sender {
                 }
                 Err(error) => error,
             };
-            // Whatever happened, the node knows the next number and the clock better than this side.
+            // Whatever happened, the nodes know the next number and the clock better than this side.
             *state = State::default();
             if attempt == ATTEMPTS || !is_out_of_step(&error) {
                 return Err(error);
             }
             attempt += 1;
+            // It may be the node that is behind.
+            self.client.pass_over();
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -145,15 +150,26 @@ impl Sender {
         let view = self.view(state).await?;
         let nonce = match state.nonce {
             Some(nonce) => nonce,
-            None => {
-                let account = self.client.account(&self.key.address()).await?;
-                account.next_nonce.unwrap_or(account.nonce).max(account.nonce)
-            }
+            None => self.free_nonce().await?,
         };
         let elapsed = Seconds(view.seen.elapsed().as_secs());
         let fee = action.fee(&view.params);
         let expires = view.clock.after(elapsed).after(LIFETIME);
         Ok(Transaction { network: self.network, nonce, expires, fee, action })
+    }
+
+    /// The first nonce that nobody uses. What waits was signed by somebody who may be gone, at a node that may go too: a
+    /// number after it would then never come due. So it is given a moment to become final.
+    async fn free_nonce(&self) -> Result<u64, Error> {
+        let end = Instant::now() + SETTLE;
+        loop {
+            let account = self.client.newest_account(&self.address()).await?;
+            let next = account.next_nonce.unwrap_or(account.nonce).max(account.nonce);
+            if next == account.nonce || Instant::now() >= end {
+                return Ok(next);
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     async fn view(&self, state: &mut State) -> Result<View, Error> {

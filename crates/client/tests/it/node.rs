@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -30,10 +30,14 @@ struct Node {
     /// The account's nonce as it is told: behind, where the node lags.
     told: Option<u64>,
     taken: BTreeMap<String, SignedTransaction>,
+    /// Looks at the account until another's transaction of it is final.
+    settling: u32,
     /// Looks until a transaction is final.
     lag: u32,
     /// Takes a transaction and breaks the connection instead of answering.
     forgetful: bool,
+    /// Takes a transaction, says so, and knows it no more.
+    forgets: bool,
     /// Knows the account's state and no receipts.
     blind: bool,
     /// Requests that fail before the node recovers.
@@ -91,9 +95,14 @@ async fn status(State(node): State<Shared>) -> Response {
 }
 
 async fn account(State(node): State<Shared>, Path(address): Path<Address>) -> Json<AccountView> {
-    let node = node.lock().unwrap();
+    let mut node = node.lock().unwrap();
     let nonce = node.told.unwrap_or(node.nonce);
-    Json(AccountView { address, balance: Amount::call(1), nonce, next_nonce: None })
+    let next_nonce = (node.settling > 0).then_some(nonce + 1);
+    if node.settling == 1 {
+        node.nonce += 1;
+    }
+    node.settling = node.settling.saturating_sub(1);
+    Json(AccountView { address, balance: Amount::call(1), nonce, next_nonce })
 }
 
 async fn submit(State(node): State<Shared>, Json(body): Json<Value>) -> Response {
@@ -115,7 +124,11 @@ async fn submit(State(node): State<Shared>, Json(body): Json<Value>) -> Response
             panic!("the connection breaks before the answer");
         }
     }
-    view(&mut node, &hash)
+    let answer = view(&mut node, &hash);
+    if node.forgets {
+        node.taken.clear();
+    }
+    answer
 }
 
 async fn transaction(State(node): State<Shared>, Path(hash): Path<String>) -> Response {
@@ -228,6 +241,39 @@ async fn a_wrong_number_is_corrected() {
     node.lock().unwrap().nonce = 9;
     sender.send(pay(2), LIMIT).await.unwrap();
     assert_eq!(node.lock().unwrap().nonce, 10);
+}
+
+#[tokio::test]
+async fn a_first_number_is_the_best_informed_nodes_and_waits_for_what_is_under_way() {
+    let (behind, first) = start(Node { told: Some(2), nonce: 5, ..Node::default() }).await;
+    let (ahead, second) = start(Node { nonce: 5, settling: 6, ..Node::default() }).await;
+    let sender = Sender::new(client(&[ahead, behind]), AccountKey::from_label("ana"), NETWORK);
+    sender.send(pay(1), LIMIT).await.unwrap();
+    let node = second.lock().unwrap();
+    assert_eq!((node.settling, node.nonce, node.taken.len()), (0, 7, 1));
+    let first = first.lock().unwrap();
+    assert!(first.taken.is_empty() && first.told == Some(2), "the first try was right");
+}
+
+#[tokio::test]
+async fn a_node_that_is_behind_refuses_and_the_next_is_asked() {
+    let (behind, first) = start(Node { nonce: 4, ..Node::default() }).await;
+    let (ahead, second) = start(Node { nonce: 5, ..Node::default() }).await;
+    let sender = Sender::new(client(&[behind, ahead]), AccountKey::from_label("ana"), NETWORK);
+    sender.send(pay(1), LIMIT).await.unwrap();
+    assert!(first.lock().unwrap().taken.is_empty());
+    assert_eq!(second.lock().unwrap().nonce, 6);
+}
+
+#[tokio::test]
+async fn a_transaction_whose_number_another_took_is_given_up_and_not_waited_for() {
+    // Gone with its pool after the first answer; its number is used when the node is back.
+    let (address, _node) = start(Node { lag: 1, forgets: true, ..Node::default() }).await;
+    let sender = Sender::new(client(&[address]), AccountKey::from_label("ana"), NETWORK);
+    let started = Instant::now();
+    let error = sender.send(pay(1), Duration::from_secs(60)).await.unwrap_err();
+    assert!(matches!(error, Error::Doubtful { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(30));
 }
 
 #[tokio::test]

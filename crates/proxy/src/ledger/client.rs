@@ -312,7 +312,9 @@ fn told(error: ClientError) -> LedgerError {
     match error {
         error if error.is_transient() => LedgerError::Unreachable(text),
         ClientError::Light(_) => LedgerError::Unproven(text),
-        ClientError::NotFinal { .. } | ClientError::NoNode => LedgerError::Unreachable(text),
+        ClientError::NotFinal { .. } | ClientError::Doubtful { .. } | ClientError::NoNode => {
+            LedgerError::Unreachable(text)
+        }
         _ => LedgerError::Refused(text),
     }
 }
@@ -398,6 +400,8 @@ mod tests {
         assert!(matches!(told(refused), LedgerError::Refused(_)));
         let late = ClientError::NotFinal { hash: Hash32([0; 32]), limit: FINAL_WITHIN };
         assert!(matches!(told(late), LedgerError::Unreachable(_)));
+        let lost = ClientError::Doubtful { hash: Hash32([0; 32]), reason: "a number that is used".to_owned() };
+        assert!(matches!(told(lost), LedgerError::Unreachable(_)));
         assert!(matches!(told(ClientError::NoNode), LedgerError::Unreachable(_)));
     }
 }
