@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use surety_client::types::TransactionReport;
 use surety_client::{Error as ClientError, Sender, wallet};
-use surety_ledger::market::{self, state::PURCHASES};
+use surety_ledger::market::{self, state::PURCHASES, state::PurchaseRecord};
 use surety_ledger::{AnyAction, Receipt, SignedTransaction};
 use surety_primitives::header::{FinalHeader, Finality, Header};
 use surety_primitives::typed_data::{Blob, Bytes16, Bytes32};
@@ -72,20 +72,18 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     let file = arguments.calls.join(format!("{purchase}.order"));
     let order = kept_order(&arguments, &session, &file, reference, Bytes32(key.public().0)).await?;
     let price = order.max_fee;
-    let (report, signed) = match sender.send_signed(order, FINAL).await {
-        Err(error @ ClientError::Rejected { .. }) => {
-            // Final, and nothing was bought: the next try may offer other terms.
-            std::fs::remove_file(&file).with_context(|| format!("cannot delete {}", file.display()))?;
-            return Err(error.into());
-        }
-        sent => sent.with_context(|| format!("buying as {reference}; the same --reference tries again safely"))?,
+    // A receipt is that of a transaction of this run: the same terms again are taken for a fee.
+    let before = if arguments.save_receipt.is_some() { None } else { bought(&session, purchase, &order).await? };
+    let (record, sent) = match before {
+        Some(record) => (record, None),
+        None => send(&session, &sender, purchase, order, &file).await?,
     };
-
-    let record = session.light.purchase(purchase).await?.value.context("the ledger proves that nothing was bought")?;
-    let saved = save(&arguments, &session, purchase, &signed, &report).await;
+    let saved = save(&arguments, &session, purchase, sent.as_ref()).await;
     saved.with_context(|| format!("purchase {purchase} is made; what was to be saved of it is not"))?;
+    let report = sent.map(|(report, _)| report);
     let value = json!({"purchase": purchase, "price": record.price, "calls": record.quota, "lanes": record.lanes,
-        "expires": record.expires, "transaction": report.hash, "height": report.height});
+        "expires": record.expires, "transaction": report.as_ref().map(|report| report.hash),
+        "height": report.and_then(|report| report.height)});
     output.result(&value, || {
         format!(
             "bought {} calls for {} CALL (offered at most {price}): purchase {purchase}\nproven by its row; call with: \
@@ -93,6 +91,51 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
             record.quota, record.price
         )
     })
+}
+
+/// A transaction that became final, and what became of it.
+type Sent = (TransactionReport, SignedTransaction);
+
+/// What was bought under this order, if it was. A purchase under other terms is left to the ledger to refuse.
+async fn bought(session: &Session, id: PurchaseId, order: &market::Purchase) -> Result<Option<PurchaseRecord>> {
+    let same = |record: &PurchaseRecord| {
+        (record.provider, record.service, record.version) == (order.provider, order.service, order.version)
+            && (record.call_key, record.lanes, record.expires) == (order.call_key, order.lanes, order.expires)
+    };
+    Ok(session.light.purchase(id).await?.value.filter(same))
+}
+
+/// Sends the order until it is on the ledger: by this transaction, or by that of a try before, which may have been under
+/// way and have used the account's number.
+async fn send(
+    session: &Session,
+    sender: &Sender,
+    id: PurchaseId,
+    order: market::Purchase,
+    file: &Path,
+) -> Result<(PurchaseRecord, Option<Sent>)> {
+    let mut sent = sender.send_signed(order.clone(), FINAL).await;
+    if matches!(sent, Err(ClientError::Doubtful { .. })) && bought(session, id, &order).await?.is_none() {
+        // That transaction is lost, or is under way: the ledger takes the same terms once in any case.
+        sent = sender.send_signed(order.clone(), FINAL).await;
+    }
+    let sent = match sent {
+        Ok(sent) => Some(sent),
+        Err(error @ ClientError::Rejected { .. }) => {
+            // Final, and nothing was bought: the next try may offer other terms.
+            std::fs::remove_file(file).with_context(|| format!("cannot delete {}", file.display()))?;
+            return Err(error.into());
+        }
+        Err(error) => match bought(session, id, &order).await {
+            Ok(Some(record)) => return Ok((record, None)),
+            _ => {
+                let again = format!("buying as {}; the same --reference tries again safely", order.client_ref);
+                return Err(error).context(again);
+            }
+        },
+    };
+    let record = session.light.purchase(id).await?.value.context("the ledger proves that nothing was bought")?;
+    Ok((record, sent))
 }
 
 /// The order as it was first sent, if this purchase was tried before: then the ledger sees the same terms again, and a
@@ -152,18 +195,13 @@ async fn order(
     })
 }
 
-async fn save(
-    arguments: &Arguments,
-    session: &Session,
-    purchase: PurchaseId,
-    signed: &SignedTransaction,
-    report: &TransactionReport,
-) -> Result<()> {
+async fn save(arguments: &Arguments, session: &Session, purchase: PurchaseId, sent: Option<&Sent>) -> Result<()> {
     if let Some(path) = &arguments.save {
         let row = session.client.row(&PURCHASES.key(&purchase)).await?;
         write_json(path, &GrantFile { purchase, row })?;
     }
     if let Some(path) = &arguments.save_receipt {
+        let (report, signed) = sent.context("it was made by a try before, whose transaction is not known here")?;
         write_json(path, &receipt(session, signed, report).await?)?;
     }
     Ok(())
