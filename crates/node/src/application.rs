@@ -1,18 +1,18 @@
 //! What consensus asks of the ledger: build a block, judge a block, take note of a final one.
 //!
-//! Always true: nothing here decides by local state that other nodes lack, except by waiting; clones share caches only,
-//! and a lost cache costs receipts or time, never a different result.
+//! Always true: nothing here decides by local state that other nodes lack; clones share caches only, and a lost cache
+//! costs receipts or time, never a different result.
+//! Never here: waiting. While a block is built here, no final one is applied: see [`crate::timing`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use commonware_consensus::marshal::ancestry::Ancestry;
 use commonware_cryptography::sha256;
 use commonware_glue::stateful::db::{DatabaseSet, Shared};
 use commonware_glue::stateful::{Application as StatefulApplication, Finality, Input, Proposed};
-use commonware_macros::select;
-use commonware_runtime::{Clock, Spawner};
+use commonware_runtime::Spawner;
 use commonware_storage::Context as StorageContext;
 use commonware_storage::mmr::Location;
 use commonware_storage::qmdb::sync::Target;
@@ -31,10 +31,8 @@ use crate::core::Core;
 use crate::execution::{self, Execution, Roots, Sealed};
 use crate::scheme::Scheme;
 use crate::storage::{Batch, Databases, SealedBatch};
+use crate::timing::now_ms;
 
-/// A block stamped further ahead of the local clock than this is voted down; one less far ahead is waited for. The
-/// wait must be short: the state layer does nothing else meanwhile.
-const MAX_AHEAD: Duration = Duration::from_secs(2);
 /// Transactions that a leader tries for one block.
 const MAX_CANDIDATES: usize = 4_000;
 /// What header and lengths take of a block's bytes, at most.
@@ -49,40 +47,11 @@ pub(crate) struct Application {
     pub(crate) root: Block,
 }
 
-/// Milliseconds since 1970 by the runtime's clock.
-pub(crate) fn now_ms(clock: &impl Clock) -> u64 {
-    let elapsed = clock.current().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn meta_of(header: &Header) -> BlockMeta {
     BlockMeta { network: header.network, height: header.height, now: header.clock }
 }
 
 impl Application {
-    /// Waits until a block may follow `parent`: the least interval, then a transaction or the idle interval.
-    async fn pace<E: Clock>(&self, env: &E, parent: &Header) {
-        let pacing = self.core.pacing;
-        let idle_until = parent.time_ms.saturating_add(pacing.idle_interval_ms);
-        loop {
-            let now = now_ms(env);
-            let earliest = parent.time_ms.saturating_add(pacing.min_interval_ms);
-            if now < earliest {
-                env.sleep(Duration::from_millis(earliest - now)).await;
-                continue;
-            }
-            // Asked for before the pool is looked at, so that what comes in between is not missed.
-            let arrival = self.core.next_transaction();
-            if now >= idle_until || parent.height == Height(0) || !self.core.with_mempool(|pool| pool.is_empty()) {
-                return;
-            }
-            select! {
-                () = arrival => {},
-                () = env.sleep(Duration::from_millis(idle_until - now)) => {},
-            }
-        }
-    }
-
     /// Executes what the pool offers and keeps what the ledger takes.
     async fn fill<E: Spawner + StorageContext>(
         &self,
@@ -123,7 +92,6 @@ impl Application {
         parent: &Header,
         batch: Batch<E>,
     ) -> Option<(Block, SealedBatch<E>)> {
-        self.pace(env, parent).await;
         let height = Height(parent.height.0.saturating_add(1));
         let time_ms =
             if height == Height(1) { parent.time_ms } else { now_ms(env).max(parent.time_ms.saturating_add(1)) };
@@ -162,16 +130,6 @@ impl Application {
         }
         self.core.remember_execution(block.hash(), sealed.receipts);
         Some(sealed.batch)
-    }
-
-    /// Whether the clock allows a vote for this block; waits for what is little ahead.
-    async fn is_due<E: Clock>(&self, env: &E, header: &Header) -> bool {
-        let ahead = Duration::from_millis(header.time_ms.saturating_sub(now_ms(env)));
-        if ahead > MAX_AHEAD {
-            return false;
-        }
-        env.sleep(ahead).await;
-        true
     }
 }
 
@@ -259,7 +217,7 @@ impl<E: Spawner + StorageContext> StatefulApplication<E> for Application {
 
     async fn process(
         &mut self,
-        (env, context): (E, ConsensusContext),
+        (_, context): (E, ConsensusContext),
         ancestry: impl Ancestry<Block>,
         batch: Batch<E>,
         finality: Finality,
@@ -271,7 +229,7 @@ impl<E: Spawner + StorageContext> StatefulApplication<E> for Application {
             let parent = ancestry.next().await?;
             let led = key_bytes(&context.leader) == block.header().leader.0;
             let follows = may_follow(parent.inner().header(), block.header());
-            if !led || !follows || !self.is_due(&env, block.header()).await {
+            if !led || !follows {
                 self.core.counters.invalid_blocks.inc();
                 return None;
             }

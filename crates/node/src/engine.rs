@@ -48,6 +48,7 @@ use crate::metrics::Counters;
 use crate::scheme::Scheme;
 use crate::storage::{self, Databases, Family, MAX_OPERATION_BYTES};
 use crate::sync::{MAX_FETCH, StateSync};
+use crate::timing::Timed;
 
 /// Channels of the network, in the order of their numbers from 0.
 pub(crate) const CHANNELS: u64 = 8;
@@ -277,7 +278,8 @@ where
             strategy: Sequential,
         },
     );
-    let automaton = Deferred::new(context.child("deferred"), state.clone(), delivery.clone(), epocher);
+    let timed = Timed { inner: state.clone(), core: Arc::clone(&core) };
+    let automaton = Deferred::new(context.child("deferred"), timed, delivery.clone(), epocher);
     actors.push(marshal_actor.start(state.clone(), buffer, resolver));
     prober.attach(delivery.clone());
     actors.push(stateful.start());

@@ -30,6 +30,7 @@ pub mod index;
 mod metrics;
 mod preflight;
 mod sync;
+mod timing;
 
 pub use block::Block;
 pub use config::NodeConfig;

@@ -199,6 +199,26 @@ fn a_seat_that_was_away_for_long_catches_up_from_the_blocks() {
 }
 
 #[test]
+fn a_leader_that_waits_for_something_to_do_knows_the_last_block_as_all_do() {
+    let seen = Seen::default();
+    Runner::new(runtime(7)).start(|context| async move {
+        let mut cluster = Cluster::new(context, &seen, link(10, false)).await;
+        for node in ALL {
+            cluster.start(node).await;
+        }
+        cluster.must_reach(&ALL, 3).await;
+        // Each leads some of these blocks.
+        for height in 4..=11 {
+            cluster.must_reach(&[0], height).await;
+            // Votes need some steps of the network, and the next block is far away.
+            cluster.sleep(200).await;
+            let heights = ALL.map(|node| cluster.height(node));
+            assert_eq!(heights, [cluster.highest(); SEATS], "after block {height}");
+        }
+    });
+}
+
+#[test]
 fn two_halves_make_no_blocks_and_go_on_when_joined() {
     let seen = Seen::default();
     Runner::new(runtime(3)).start(|context| async move {
