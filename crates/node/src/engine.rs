@@ -141,7 +141,9 @@ const PAGE: u16 = 4_096;
 /// Partition of the journal of this seat's votes.
 pub(crate) const VOTES: &str = "simplex";
 const MAILBOX: NonZeroUsize = NZUsize!(1_024);
-const WRITE_BUFFER: NonZeroUsize = NZUsize!(1 << 20);
+const REPLAY_BUFFER: NonZeroUsize = NZUsize!(1 << 20);
+/// Every block is synced at once, so that more than one small write is never gathered; a larger one goes past the buffer.
+const WRITE_BUFFER: NonZeroUsize = NZUsize!(16 << 10);
 const FETCH_RETRY: Duration = Duration::from_millis(100);
 /// Blocks that delivery may run ahead of what is durable.
 const PENDING_ACKS: NonZeroUsize = NZUsize!(16);
@@ -242,7 +244,7 @@ where
             view_retention: ViewDelta::new(100),
             prunable_items_per_section: NZU64!(256),
             page_cache: cache.clone(),
-            replay_buffer: WRITE_BUFFER,
+            replay_buffer: REPLAY_BUFFER,
             key_write_buffer: WRITE_BUFFER,
             value_write_buffer: WRITE_BUFFER,
             block_codec_config: (),
@@ -311,7 +313,7 @@ where
             mailbox_size: MAILBOX,
             epoch: Epoch::zero(),
             floor: Floor::Genesis(root_digest),
-            replay_buffer: WRITE_BUFFER,
+            replay_buffer: REPLAY_BUFFER,
             write_buffer: WRITE_BUFFER,
             page_cache: cache,
             leader_timeout: timeouts.leader,
@@ -367,7 +369,7 @@ fn archive_config<C>(name: &str, cache: &CacheRef, codec_config: C) -> prunable:
         items_per_section: NZU64!(256),
         key_write_buffer: WRITE_BUFFER,
         value_write_buffer: WRITE_BUFFER,
-        replay_buffer: WRITE_BUFFER,
+        replay_buffer: REPLAY_BUFFER,
     }
 }
 
