@@ -68,8 +68,6 @@ impl Application {
         for candidate in candidates {
             match execution.apply(&candidate).await {
                 Ok(()) => included.push(candidate),
-                // In an ancestor that is not final yet. It leaves the pool with that one, or comes again without it.
-                Err(error) if is_used(&error) => {}
                 Err(error) => self.core.with_mempool(|pool| pool.refused(&candidate.hash(), may_pass_later(&error))),
             }
             if env.current().duration_since(started).unwrap_or_default() > EXECUTION_BUDGET {
@@ -79,7 +77,8 @@ impl Application {
         (execution.seal().await, included)
     }
 
-    /// What the two newest ancestors hold: deeper ones are final, but for a network in trouble.
+    /// What the two newest ancestors hold, so that it is neither tried nor dropped: deeper ones are final, but for a network
+    /// in trouble. A number that is used all the same is used for good.
     fn under_way(&self, parent: &Header) -> HashSet<Hash32> {
         let receipts = [parent.digest(), parent.parent].into_iter().filter_map(|digest| self.core.receipts_of(&digest));
         receipts.flat_map(|block| block.iter().map(|receipt| receipt.hash).collect::<Vec<_>>()).collect()
@@ -134,10 +133,6 @@ impl Application {
 }
 
 /// Whether a transaction may yet stand in a block: a lower nonce of its account is still to come.
-fn is_used(error: &Error) -> bool {
-    matches!(error, Error::Transaction(TransactionError::BadNonce { expected, given }) if given < expected)
-}
-
 fn may_pass_later(error: &Error) -> bool {
     matches!(error, Error::Transaction(TransactionError::BadNonce { expected, given }) if given > expected)
 }

@@ -36,7 +36,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The count of starts cannot be read: without it the seat might vote twice.
-    #[error("{0} is damaged: restore it, or give the seat a new key")]
+    #[error("{0} is damaged: restore it. Without it the seat only follows, for good")]
     Marker(PathBuf),
     /// Not 64 hex digits, or no key.
     #[error("{0}: not a key")]
@@ -179,7 +179,7 @@ pub fn mark_start(keys: &Path, store: &Path, journal: &Path, genesis: Hash32, ep
     let same_epoch = |marker: &Marker| marker.genesis == genesis && marker.epoch == epoch;
     let (by_key, held) = (by_key.filter(same_epoch), by_folder.filter(same_epoch).map(|marker| marker.starts));
     let voted = by_key.is_some_and(|marker| marker.voted);
-    if voted && !fs::read_dir(journal).is_ok_and(|mut files| files.next().is_some()) {
+    if voted && !has_votes(journal) {
         return Ok(Standing::FollowOnly);
     }
     let starts = match (by_key.map(|marker| marker.starts), held) {
@@ -194,7 +194,12 @@ pub fn mark_start(keys: &Path, store: &Path, journal: &Path, genesis: Hash32, ep
     Ok(Standing::MayVote)
 }
 
-/// Notes that the seat votes from now on.
+/// Whether a journal of votes holds anything.
+pub(crate) fn has_votes(journal: &Path) -> bool {
+    fs::read_dir(journal).is_ok_and(|mut files| files.next().is_some())
+}
+
+/// Notes that the seat has voted.
 ///
 /// # Errors
 /// [`Error::File`].

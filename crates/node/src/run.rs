@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use commonware_cryptography::Signer as _;
 use commonware_macros::select;
 use commonware_p2p::authenticated::lookup;
 use commonware_p2p::{Address, AddressableManager as _, AddressableTrackedPeers};
-use commonware_runtime::{Quota, Runner as _, Spawner, Supervisor as _, tokio as tokio_runtime};
+use commonware_runtime::{Clock, Quota, Runner as _, Spawner, Supervisor as _, tokio as tokio_runtime};
 use commonware_stream::cups::{self, Cups};
 use commonware_stream::sake::{self, Sake};
 use commonware_utils::ordered::Map;
@@ -39,6 +40,8 @@ const STORE: &str = "store";
 const STOPPING: Duration = Duration::from_secs(10);
 /// Final blocks that wait for the receipts' file.
 const RECEIPT_QUEUE: usize = 256;
+/// How often a seat that has not voted looks whether it has.
+const LOOK_FOR_VOTES: Duration = Duration::from_millis(20);
 
 /// Why a node did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -133,12 +136,13 @@ where
             Either::Left(_) => return stop(context).await,
             Either::Right((engine, _)) => engine,
         };
+        let mut parts = engine.actors;
         if voting {
-            keys::mark_voting(&config.keys)?;
+            let (keys, journal) = (config.keys.clone(), config.folder.join(STORE).join(engine::VOTES));
+            parts.push(context.child("votes").spawn(|context| mark_first_vote(context, keys, journal)));
         }
         let running = RunningNode { node: engine.handle, receipts, config: Arc::new(config), voting };
         let served = context.child("serve").spawn(move |_| serve(running));
-        let mut parts = engine.actors;
         parts.extend([writer, served]);
         match future::select(shutdown, future::select_all(parts)).await {
             Either::Left(_) => stop(context).await,
@@ -176,10 +180,22 @@ fn standing(config: &NodeConfig, genesis: &Genesis, keys: &NodeKeys) -> Result<(
         Standing::MayVote => Ok((vote, true)),
         Standing::FollowOnly => {
             tracing::error!(
-                "this folder is not the one that the seat last voted with: following only. Give the operator a new consensus key to have it vote again"
+                "this folder is not the one that the seat last voted with: it follows for good, because it may have voted what this folder does not know"
             );
             Ok((follow, false))
         }
+    }
+}
+
+/// Notes that the seat has voted once its journal holds something: one that was stopped before has nothing to contradict.
+async fn mark_first_vote<E: Clock>(context: E, keys: PathBuf, journal: PathBuf) {
+    while !keys::has_votes(&journal) {
+        context.sleep(LOOK_FOR_VOTES).await;
+    }
+    match keys::mark_voting(&keys) {
+        Ok(()) => std::future::pending().await,
+        // Ends the node, as any part does.
+        Err(error) => tracing::error!(%error, "the mark that this seat votes cannot be written"),
     }
 }
 

@@ -18,8 +18,8 @@ use surety_primitives::ids::Height;
 use crate::block::{Block, ConsensusContext};
 use crate::core::Core;
 
-/// A block stamped further ahead of the local clock than this is voted down; one less far ahead is waited for.
-const MAX_AHEAD: Duration = Duration::from_secs(2);
+/// The clock is looked at again so often while a block is ahead of it: it may be set meanwhile.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Milliseconds since 1970 by the runtime's clock.
 pub(crate) fn now_ms(clock: &impl Clock) -> u64 {
@@ -58,15 +58,12 @@ impl<A> Timed<A> {
         }
     }
 
-    /// Whether the clock allows a vote for this block; waits for what is little ahead.
-    async fn is_due<E: Clock>(&self, env: &E, header: &Header) -> bool {
-        let ahead = Duration::from_millis(header.time_ms.saturating_sub(now_ms(env)));
-        if ahead > MAX_AHEAD {
-            self.core.counters.invalid_blocks.inc();
-            return false;
+    /// Waits until this node's clock has reached the block's time. Never a refusal: clocks differ, and seats that judged one
+    /// block differently could neither finalize nor pass over it. Of a block far ahead the view runs out meanwhile.
+    async fn due<E: Clock>(env: &E, time_ms: u64) {
+        while let ahead @ 1.. = time_ms.saturating_sub(now_ms(env)) {
+            env.sleep(Duration::from_millis(ahead).min(LOOK)).await;
         }
-        env.sleep(ahead).await;
-        true
     }
 }
 
@@ -102,6 +99,28 @@ where
 
     async fn verify(&mut self, context: (E, Self::Context), ancestry: impl Ancestry<Block>) -> bool {
         let Some(block) = ancestry.clone().next().await else { return false };
-        self.is_due(&context.0, block.inner().header()).await && self.inner.verify(context, ancestry).await
+        Self::due(&context.0, block.inner().header().time_ms).await;
+        self.inner.verify(context, ancestry).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use commonware_runtime::{Runner as _, deterministic};
+
+    use super::*;
+
+    #[test]
+    fn a_block_ahead_of_the_clock_is_waited_for_however_far_and_never_refused() {
+        deterministic::Runner::seeded(1).start(|context| async move {
+            for ahead in [0, 1, 1_999, 2_001, 3_600_000] {
+                let time_ms = now_ms(&context) + ahead;
+                Timed::<()>::due(&context, time_ms).await;
+                assert_eq!(now_ms(&context), time_ms);
+            }
+            let before = now_ms(&context);
+            Timed::<()>::due(&context, 1).await;
+            assert_eq!(now_ms(&context), before, "a block of the past waits for nothing");
+        });
     }
 }

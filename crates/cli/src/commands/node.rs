@@ -10,7 +10,7 @@ use crate::output::Failure;
 /// Runs one node until it is told to stop (Ctrl-C, SIGTERM).
 ///
 /// Any part that fails ends the process with code 1: start it again under a supervisor, a restart from disk is safe. A
-/// seat whose folder was lost only follows until the next epoch.
+/// seat whose folder was lost only follows, for good.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A configuration to begin with is what `surety devnet` writes: .surety/devnet/node-0/node.toml")]
 pub(crate) struct Arguments {

@@ -2,8 +2,9 @@
 
 use commonware_codec::{Copying, Decode as _, RangeCfg};
 use commonware_cryptography::{Sha256, sha256};
+use commonware_p2p::{Recipients, Sender as _};
 use commonware_runtime::deterministic::{FaultConfig, PartialWriteMode, Runner, WriteConfig};
-use commonware_runtime::{Runner as _, Spawner as _, Supervisor as _};
+use commonware_runtime::{IoBuf, Runner as _, Spawner as _, Supervisor as _};
 use commonware_storage::mmr;
 use commonware_storage::qmdb::any::value::VariableEncoding;
 use commonware_storage::qmdb::current::ordered::proof::constant as proof;
@@ -179,23 +180,25 @@ fn a_seed_gives_the_same_chain_again() {
 
 #[test]
 fn a_seat_that_was_away_for_long_catches_up_from_the_blocks() {
-    let seen = Seen::default();
-    Runner::new(runtime(6)).start(|context| async move {
-        let mut cluster = Cluster::new(context, &seen, link(10, false)).await;
-        for node in [0, 1, 2] {
-            cluster.start(node).await;
-        }
-        cluster.must_reach(&[0, 1, 2], 2).await;
-        for round in 0..40 {
-            load_via(&mut cluster, 10, round % 3).await;
-            cluster.sleep(700).await;
-        }
-        let height = cluster.highest();
-        cluster.start(3).await;
-        cluster.must_reach(&ALL, height + 3).await;
-        assert!(cluster.handle(3).block(Height(2)).await.is_some(), "it did not fetch the first blocks");
-        cluster.assert_nobody_voted_twice();
-    });
+    for seed in 0..seeds(1) {
+        let seen = Seen::default();
+        Runner::new(runtime(6 + 1_000 * seed)).start(|context| async move {
+            let mut cluster = Cluster::new(context, &seen, link(10, false)).await;
+            for node in [0, 1, 2] {
+                cluster.start(node).await;
+            }
+            cluster.must_reach(&[0, 1, 2], 2).await;
+            for round in 0..40 {
+                load_via(&mut cluster, 10, round % 3).await;
+                cluster.sleep(700).await;
+            }
+            let height = cluster.highest();
+            cluster.start(3).await;
+            cluster.must_reach(&ALL, height + 3).await;
+            assert!(cluster.handle(3).block(Height(2)).await.is_some(), "it did not fetch the first blocks");
+            cluster.assert_nobody_voted_twice();
+        });
+    }
 }
 
 #[test]
@@ -220,59 +223,94 @@ fn a_leader_that_waits_for_something_to_do_knows_the_last_block_as_all_do() {
 
 #[test]
 fn two_halves_make_no_blocks_and_go_on_when_joined() {
-    let seen = Seen::default();
-    Runner::new(runtime(3)).start(|context| async move {
-        let mut cluster = Cluster::new(context, &seen, link(10, false)).await;
-        for node in ALL {
-            cluster.start(node).await;
-        }
-        cluster.must_reach(&ALL, 5).await;
-        cluster.cut(&[0, 1], &[2, 3]).await;
-        cluster.sleep(2_000).await;
-        let parted = cluster.highest();
-        cluster.sleep(10_000).await;
-        assert!(cluster.highest() <= parted + 1, "half of the seats made blocks");
-        load(&mut cluster, 8).await;
-        cluster.join(&[0, 1], &[2, 3], link(10, false)).await;
-        cluster.must_reach(&ALL, parted + 10).await;
-    });
+    for seed in 0..seeds(1) {
+        let seen = Seen::default();
+        Runner::new(runtime(3 + 1_000 * seed)).start(|context| async move {
+            let mut cluster = Cluster::new(context, &seen, link(10, false)).await;
+            for node in ALL {
+                cluster.start(node).await;
+            }
+            cluster.must_reach(&ALL, 5).await;
+            cluster.cut(&[0, 1], &[2, 3]).await;
+            cluster.sleep(2_000).await;
+            let parted = cluster.highest();
+            cluster.sleep(10_000).await;
+            assert!(cluster.highest() <= parted + 1, "half of the seats made blocks");
+            load(&mut cluster, 8).await;
+            cluster.join(&[0, 1], &[2, 3], link(10, false)).await;
+            cluster.must_reach(&ALL, parted + 10).await;
+        });
+    }
 }
 
 #[test]
 fn a_fresh_follower_takes_the_state_of_its_peers() {
+    for seed in 0..seeds(1) {
+        let seen = Seen::default();
+        Runner::new(runtime(4 + 1_000 * seed)).start(|context| async move {
+            let mut cluster = Cluster::new(context, &seen, link(10, false)).await;
+            for node in ALL {
+                cluster.start(node).await;
+            }
+            cluster.must_reach(&ALL, 2).await;
+            load(&mut cluster, 20).await;
+            cluster.must_reach(&ALL, 60).await;
+            let follow = surety_node::scheme::verifier(&committee()).unwrap();
+            cluster.start_as(4, follow, true).await;
+            cluster.must_reach(&[4], cluster.highest() + 3).await;
+            assert!(cluster.handle(4).block(Height(5)).await.is_none(), "it replayed instead of syncing");
+            let key = surety_ledger::bank::ACCOUNTS.key(&account(0).address());
+            assert!(cluster.handle(4).row(&key).await.unwrap().value.is_some());
+        });
+    }
+}
+
+#[test]
+fn a_final_transaction_that_a_peer_sends_again_leaves_every_pool() {
     let seen = Seen::default();
-    Runner::new(runtime(4)).start(|context| async move {
+    Runner::new(runtime(8)).start(|context| async move {
         let mut cluster = Cluster::new(context, &seen, link(10, false)).await;
-        for node in ALL {
+        for node in [0, 1, 2] {
             cluster.start(node).await;
         }
-        cluster.must_reach(&ALL, 2).await;
-        load(&mut cluster, 20).await;
-        cluster.must_reach(&ALL, 60).await;
-        let follow = surety_node::scheme::verifier(&committee()).unwrap();
-        cluster.start_as(4, follow, true).await;
-        cluster.must_reach(&[4], cluster.highest() + 3).await;
-        assert!(cluster.handle(4).block(Height(5)).await.is_none(), "it replayed instead of syncing");
-        let key = surety_ledger::bank::ACCOUNTS.key(&account(0).address());
-        assert!(cluster.handle(4).row(&key).await.unwrap().value.is_some());
+        let mut channels = cluster.channels(3).await;
+        cluster.must_reach(&[0, 1, 2], 2).await;
+        let sent = cluster.transfer(1, 2, 0).await.unwrap();
+        cluster.must_reach(&[0, 1, 2], cluster.highest() + 3).await;
+        assert!(!cluster.handle(1).is_waiting(&sent));
+        let mut again = Vec::new();
+        for height in 1..=cluster.highest() {
+            again.extend(cluster.handle(0).block(Height(height)).await.unwrap().transactions().to_vec());
+        }
+        assert_eq!(again.len(), 1);
+        let batch = IoBuf::from(surety_primitives::codec::encode(&again));
+        channels.transactions.0.send(Recipients::All, batch, false);
+        cluster.sleep(100).await;
+        cluster.must_reach(&[0, 1, 2], cluster.highest() + 4).await;
+        for node in [0, 1, 2] {
+            assert_eq!(cluster.handle(node).mempool().transactions, 0, "node {node} keeps what no block can take");
+        }
     });
 }
 
 #[test]
 fn a_seat_that_votes_twice_is_caught_and_stops_nobody() {
-    let seen = Seen::default();
-    Runner::new(runtime(5)).start(|context| async move {
-        let mut cluster = Cluster::new(context.child("cluster"), &seen, link(10, false)).await;
-        for node in [0, 1, 2] {
-            cluster.start(node).await;
-        }
-        let channels = cluster.channels(3).await;
-        context.child("equivocator").spawn(move |_| equivocator::run(signer(3), channels.votes));
-        cluster.must_reach(&[0, 1, 2], 12).await;
-        let index = committee().seats.iter().position(|seat| seat.peer.0 == crate::cluster::peer(3).as_ref()).unwrap();
-        let faults = cluster.handle(0).faults();
-        assert!(faults.iter().any(|fault| fault.seat as usize == index), "nobody noticed: {faults:?}");
-    });
+    for seed in 0..seeds(1) {
+        let seen = Seen::default();
+        Runner::new(runtime(5 + 1_000 * seed)).start(|context| async move {
+            let mut cluster = Cluster::new(context.child("cluster"), &seen, link(10, false)).await;
+            for node in [0, 1, 2] {
+                cluster.start(node).await;
+            }
+            let channels = cluster.channels(3).await;
+            context.child("equivocator").spawn(move |_| equivocator::run(signer(3), channels.votes));
+            cluster.must_reach(&[0, 1, 2], 12).await;
+            let index =
+                committee().seats.iter().position(|seat| seat.peer.0 == crate::cluster::peer(3).as_ref()).unwrap();
+            let faults = cluster.handle(0).faults();
+            assert!(faults.iter().any(|fault| fault.seat as usize == index), "nobody noticed: {faults:?}");
+        });
+    }
 }
 
 #[test]
