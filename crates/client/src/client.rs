@@ -145,44 +145,35 @@ impl Client {
         self.submit_waiting(signed, Duration::ZERO).await
     }
 
-    /// Sends a signed transaction and waits until it is final.
-    ///
-    /// # Errors
-    /// [`Error::NotFinal`] when that takes longer than `limit`; else as [`Self::submit`].
-    pub async fn submit_and_wait(
-        &self,
-        signed: &SignedTransaction,
-        limit: Duration,
-    ) -> Result<TransactionReport, Error> {
-        let end = Instant::now() + limit;
-        let report = self.submit_waiting(signed, limit.min(LONG_POLL)).await?;
-        self.follow(signed, report, limit, end).await
-    }
-
     /// Waits until a transaction that a node took is final. Should the node be gone with its pool, the same bytes are sent
     /// again: the ledger takes them once.
     ///
     /// # Errors
-    /// [`Error::NotFinal`]; [`Error::Doubtful`] when all refuse it and none knows it; and what [`Client`] says.
+    /// [`Error::NotFinal`] at `end`; [`Error::Doubtful`] when it is refused for a while and no node knows it.
     pub(crate) async fn follow(
         &self,
         signed: &SignedTransaction,
-        mut report: TransactionReport,
+        report: TransactionReport,
         limit: Duration,
         end: Instant,
     ) -> Result<TransactionReport, Error> {
         let hash = report.hash;
+        let followed = tokio::time::timeout_at(end, self.follow_on(signed, report)).await;
+        followed.unwrap_or(Err(Error::NotFinal { hash, limit }))
+    }
+
+    async fn follow_on(
+        &self,
+        signed: &SignedTransaction,
+        mut report: TransactionReport,
+    ) -> Result<TransactionReport, Error> {
+        let path = format!("v1/transactions/{}?wait={}", report.hash, LONG_POLL.as_secs());
         let mut refused = None;
         while report.status != TransactionStatus::Final {
-            let wait = end.saturating_duration_since(Instant::now()).min(LONG_POLL);
-            if wait.is_zero() {
-                return Err(Error::NotFinal { hash, limit });
+            match self.get_slow(&path, LONG_POLL).await {
+                Ok(found) => report = found,
+                Err(_) => report = self.find_or_send(signed, report, &mut refused).await?,
             }
-            let path = format!("v1/transactions/{hash}?wait={}", wait.as_secs());
-            report = match self.get_slow(&path, wait).await {
-                Ok(found) => found,
-                Err(_) => self.find_or_send(signed, report, &mut refused).await?,
-            };
             if report.status != TransactionStatus::Final {
                 tokio::time::sleep(POLL).await;
             }
@@ -190,26 +181,31 @@ impl Client {
         Ok(report)
     }
 
+    /// What a node knows of a transaction that was taken once. `refused` is since when nobody knows it and it is refused.
     async fn find_or_send(
         &self,
         signed: &SignedTransaction,
         report: TransactionReport,
         refused: &mut Option<Instant>,
     ) -> Result<TransactionReport, Error> {
-        if let Some(found) = self.find(&report.hash).await? {
-            return Ok(found);
-        }
-        match self.submit_waiting(signed, Duration::ZERO).await {
-            Ok(found) => Ok(found),
-            // It was taken once: its number is used by itself, in a block whose receipt comes in a moment. Or by another
-            // transaction, and no receipt comes.
-            Err(error @ (Error::Refused(_) | Error::Doubtful { .. })) => {
-                if refused.get_or_insert_with(Instant::now).elapsed() < RECEIPT_WITHIN {
-                    return Ok(report);
-                }
-                Err(Error::Doubtful { hash: report.hash, reason: error.to_string() })
+        let known = match self.find(&report.hash).await {
+            Ok(Some(found)) => Ok(found),
+            _ => self.submit_waiting(signed, Duration::ZERO).await,
+        };
+        match known {
+            Ok(found) => {
+                *refused = None;
+                Ok(found)
             }
-            Err(error) => Err(error),
+            // Nobody can be asked now.
+            Err(error) if error.is_transient() => Ok(report),
+            // It was taken once: its number is used by itself, in a block whose receipt comes in a moment; or the node that
+            // refuses is behind. Or the number is used by another transaction, and no receipt comes.
+            Err(_) if refused.get_or_insert_with(Instant::now).elapsed() < RECEIPT_WITHIN => {
+                self.pass_over();
+                Ok(report)
+            }
+            Err(error) => Err(Error::Doubtful { hash: report.hash, reason: error.to_string() }),
         }
     }
 
@@ -244,7 +240,7 @@ impl Client {
     }
 
     /// A transaction at whichever node knows it: final before waiting.
-    async fn find(&self, hash: &Hash32) -> Result<Option<TransactionReport>, Error> {
+    pub(crate) async fn find(&self, hash: &Hash32) -> Result<Option<TransactionReport>, Error> {
         let path = format!("v1/transactions/{hash}");
         let (mut found, mut failed) = (None, None);
         for node in 0..self.nodes.len() {
@@ -285,15 +281,15 @@ impl Client {
         self.get(&format!("v1/accounts/{address}")).await
     }
 
-    /// An account as the node knows it that is furthest: one that has just started may be behind.
-    pub(crate) async fn newest_account(&self, address: &Address) -> Result<AccountView, Error> {
-        let mut newest = self.account(address).await?;
+    /// An account's numbers as the nodes know them that are furthest: one that has just started may be behind. Its next
+    /// nonce in a block, and that after all that waits.
+    pub(crate) async fn newest_nonces(&self, address: &Address) -> Result<(u64, u64), Error> {
+        let numbers = |view: &AccountView| (view.nonce, view.next_nonce.unwrap_or(view.nonce).max(view.nonce));
+        let mut newest = numbers(&self.account(address).await?);
         for node in self.each() {
-            match node.account(address).await {
-                Ok(other) if (other.nonce, other.next_nonce) > (newest.nonce, newest.next_nonce) => newest = other,
-                // Who does not answer changes nothing.
-                _ => {}
-            }
+            // Who does not answer changes nothing.
+            let (nonce, next) = node.account(address).await.map_or((0, 0), |view| numbers(&view));
+            newest = (newest.0.max(nonce), newest.1.max(next));
         }
         Ok(newest)
     }

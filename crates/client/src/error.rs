@@ -63,7 +63,8 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
-    /// A reply was lost, and no node can say what became of the transaction. It must not be signed anew before it expired.
+    /// A reply was lost, or the node that took it, and no node can say what became of the transaction. What must not happen
+    /// twice must not be signed anew before it expired.
     #[error("it is not known whether {hash} was taken ({reason}); look for it before you act again")]
     Doubtful {
         /// The transaction.

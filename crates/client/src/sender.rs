@@ -58,18 +58,12 @@ impl Sender {
         self.key.address()
     }
 
-    /// The client that it sends through.
-    #[must_use]
-    pub const fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Sends an action and waits until it is final and done.
     ///
     /// # Errors
     /// [`Error::Action`] when no state would take it; [`Error::Refused`] by the node; [`Error::Rejected`] by the ledger, with
-    /// the fee paid; [`Error::NotFinal`]; [`Error::Doubtful`], after which the action may have happened: a lost reply never
-    /// makes this side sign a second transaction; and what [`Client`] says.
+    /// the fee paid; [`Error::NotFinal`] and [`Error::Doubtful`], after which the action may have happened: a lost reply never
+    /// makes this side sign a second transaction; and what [`Client`] says. `limit` counts from when it is submitted.
     pub async fn send(&self, action: impl Into<AnyAction>, limit: Duration) -> Result<TransactionReport, Error> {
         Ok(self.send_signed(action, limit).await?.0)
     }
@@ -83,8 +77,8 @@ impl Sender {
         action: impl Into<AnyAction>,
         limit: Duration,
     ) -> Result<(TransactionReport, SignedTransaction), Error> {
-        let end = Instant::now() + limit;
         let (report, signed) = self.submit_signed(action.into()).await?;
+        let end = Instant::now() + limit;
         let report = self.client.follow(&signed, report, limit, end).await?;
         match report.receipt.as_ref().and_then(|receipt| receipt.failure.as_ref()) {
             None => Ok((report, signed)),
@@ -97,27 +91,6 @@ impl Sender {
         }
     }
 
-    /// Sends an action and does not wait: so that many can be under way.
-    ///
-    /// # Errors
-    /// As [`Self::send`], as far as the node can say at once.
-    pub async fn submit(&self, action: impl Into<AnyAction>) -> Result<TransactionReport, Error> {
-        Ok(self.submit_signed(action.into()).await?.0)
-    }
-
-    /// Signs an action with the account's next nonce, without sending it: for whoever carries it elsewhere.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
-    pub async fn sign(&self, action: impl Into<AnyAction>) -> Result<SignedTransaction, Error> {
-        let action = action.into();
-        action.check()?;
-        let mut state = self.state.lock().await;
-        let transaction = self.prepare(&mut state, action).await?;
-        state.nonce = transaction.nonce.checked_add(1);
-        Ok(transaction.sign(&self.key))
-    }
-
     async fn submit_signed(&self, action: AnyAction) -> Result<(TransactionReport, SignedTransaction), Error> {
         action.check()?;
         // Held until the node has taken it, so that numbers reach the node in order.
@@ -127,6 +100,7 @@ impl Sender {
             let transaction = self.prepare(&mut state, action.clone()).await?;
             let nonce = transaction.nonce;
             let signed = transaction.sign(&self.key);
+            let hash = signed.clone().verify(self.network)?.hash();
             let error = match self.client.submit(&signed).await {
                 Ok(report) => {
                     state.nonce = nonce.checked_add(1);
@@ -138,6 +112,10 @@ impl Sender {
             *state = State::default();
             if attempt == ATTEMPTS || !is_out_of_step(&error) {
                 return Err(error);
+            }
+            // The node may have passed it on and refused it all the same.
+            if let Ok(Some(report)) = self.client.find(&hash).await {
+                return Ok((report, signed));
             }
             attempt += 1;
             // It may be the node that is behind.
@@ -163,9 +141,8 @@ impl Sender {
     async fn free_nonce(&self) -> Result<u64, Error> {
         let end = Instant::now() + SETTLE;
         loop {
-            let account = self.client.newest_account(&self.address()).await?;
-            let next = account.next_nonce.unwrap_or(account.nonce).max(account.nonce);
-            if next == account.nonce || Instant::now() >= end {
+            let (nonce, next) = self.client.newest_nonces(&self.address()).await?;
+            if next == nonce || Instant::now() >= end {
                 return Ok(next);
             }
             tokio::time::sleep(POLL).await;

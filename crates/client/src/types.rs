@@ -3,7 +3,7 @@
 use surety_ledger::epochs::{SeatRecord, Security};
 use surety_ledger::market::state as market;
 use surety_ledger::{AnyAction, Receipt, Transaction};
-use surety_primitives::api::{CommitteeView, Feed, Numbered, Sale, TransactionView, TypedDataReply, TypedDataRequest};
+use surety_primitives::api::{CommitteeView, Feed, Numbered, TransactionView, TypedDataReply, TypedDataRequest};
 use surety_primitives::{DatasetId, ProviderId, PurchaseId, ServiceId};
 
 /// A transaction and what became of it.
@@ -22,8 +22,6 @@ pub type PurchaseView = Numbered<PurchaseId, market::PurchaseRecord>;
 pub type DatasetView = Numbered<DatasetId, market::Dataset>;
 /// A version of a dataset; the number is the version.
 pub type DatasetVersionView = Numbered<u64, market::DatasetVersion>;
-/// A provider's sale.
-pub type SaleView = Sale<market::PurchaseRecord>;
 /// A provider's feed of sales.
 pub type SaleFeed = Feed<market::PurchaseRecord>;
 /// The committee and what it withstands.

@@ -36,6 +36,12 @@ struct Node {
     lag: u32,
     /// Takes a transaction and breaks the connection instead of answering.
     forgetful: bool,
+    /// Takes a transaction and says that its number is wrong.
+    lies: bool,
+    /// Requests that fail after a transaction was taken.
+    outage: u32,
+    /// Looks for a transaction have no answer.
+    mute: bool,
     /// Takes a transaction, says so, and knows it no more.
     forgets: bool,
     /// Knows the account's state and no receipts.
@@ -110,6 +116,10 @@ async fn submit(State(node): State<Shared>, Json(body): Json<Value>) -> Response
     let signed = SignedTransaction::decode(&bytes).unwrap();
     let verified = signed.clone().verify(NETWORK).unwrap();
     let mut node = node.lock().unwrap();
+    if node.failing > 0 {
+        node.failing -= 1;
+        return problem(503, "not-ready", 9015);
+    }
     let hash = verified.hash().to_string();
     if !node.taken.contains_key(&hash) {
         if signed.transaction.nonce != node.nonce {
@@ -119,6 +129,10 @@ async fn submit(State(node): State<Shared>, Json(body): Json<Value>) -> Response
         }
         node.nonce += 1;
         node.taken.insert(hash.clone(), signed);
+        node.failing = node.outage;
+        if node.lies {
+            return problem(422, "bad-nonce", 3);
+        }
         if node.forgetful {
             drop(node);
             panic!("the connection breaks before the answer");
@@ -132,7 +146,14 @@ async fn submit(State(node): State<Shared>, Json(body): Json<Value>) -> Response
 }
 
 async fn transaction(State(node): State<Shared>, Path(hash): Path<String>) -> Response {
+    if node.lock().unwrap().mute {
+        std::future::pending::<()>().await;
+    }
     let mut node = node.lock().unwrap();
+    if node.failing > 0 {
+        node.failing -= 1;
+        return problem(503, "not-ready", 9015);
+    }
     if node.taken.contains_key(&hash) && !node.blind { view(&mut node, &hash) } else { problem(404, "not-found", 9004) }
 }
 
@@ -263,6 +284,33 @@ async fn a_node_that_is_behind_refuses_and_the_next_is_asked() {
     sender.send(pay(1), LIMIT).await.unwrap();
     assert!(first.lock().unwrap().taken.is_empty());
     assert_eq!(second.lock().unwrap().nonce, 6);
+}
+
+#[tokio::test]
+async fn what_a_node_took_and_refused_all_the_same_is_not_sent_again() {
+    let (address, node) = start(Node { lies: true, lag: 2, ..Node::default() }).await;
+    let sender = Sender::new(client(&[address]), AccountKey::from_label("ana"), NETWORK);
+    sender.send(pay(1), LIMIT).await.unwrap();
+    assert_eq!(node.lock().unwrap().taken.len(), 1, "paid twice");
+}
+
+#[tokio::test]
+async fn an_outage_after_a_transaction_was_taken_is_waited_out() {
+    let (address, node) = start(Node { lag: 1, outage: 12, ..Node::default() }).await;
+    let sender = Sender::new(client(&[address]), AccountKey::from_label("ana"), NETWORK);
+    sender.send(pay(1), Duration::from_secs(30)).await.unwrap();
+    let node = node.lock().unwrap();
+    assert_eq!((node.failing, node.taken.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn nodes_that_never_answer_do_not_stretch_the_limit() {
+    let (address, _node) = start(Node { lag: 1, mute: true, ..Node::default() }).await;
+    let sender = Sender::new(client(&[address]), AccountKey::from_label("ana"), NETWORK);
+    let started = Instant::now();
+    let error = sender.send(pay(1), Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, Error::NotFinal { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
