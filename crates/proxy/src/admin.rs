@@ -1,4 +1,4 @@
-//! `/health` and `/metrics`, on a listener of their own.
+//! `/health`, `/metrics` and `/claims`, on a listener of their own.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -62,7 +62,11 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Byt
             let status = if health.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             (status, "application/json", serde_json::to_vec(&health).unwrap_or_default())
         }
-        _ => (StatusCode::NOT_FOUND, "text/plain", b"/health or /metrics".to_vec()),
+        "/claims" => match crate::duties::unclaimed(state).await {
+            Ok(claims) => (StatusCode::OK, "application/json", serde_json::to_vec(&claims).unwrap_or_default()),
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", error.to_string().into_bytes()),
+        },
+        _ => (StatusCode::NOT_FOUND, "text/plain", b"/health, /metrics or /claims".to_vec()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

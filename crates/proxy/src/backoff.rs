@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use surety_primitives::Seconds;
+
 /// Milliseconds after the first refusal; each further one doubles them.
 const FIRST_MS: u64 = 10_000;
 /// Most milliseconds between two tries.
@@ -29,11 +31,11 @@ impl Backoff {
         self.waits().get(duty).map_or(0, |wait| wait.refusals)
     }
 
-    /// A duty was refused, or nothing could be done for it.
-    pub(crate) fn refused(&self, duty: &'static str, now_ms: u64) {
+    /// A duty was refused, or nothing could be done for it: it rests, for a quarter of the time that is `left` for it at most.
+    pub(crate) fn refused(&self, duty: &'static str, now_ms: u64, left: Seconds) {
         let mut waits = self.waits();
         let wait = waits.entry(duty).or_insert(Wait { refusals: 0, until_ms: 0 });
-        let delay = FIRST_MS.saturating_mul(1 << wait.refusals.min(20)).min(MOST_MS);
+        let delay = FIRST_MS.saturating_mul(1 << wait.refusals.min(20)).min(MOST_MS).min(left.0.saturating_mul(250));
         *wait = Wait { refusals: wait.refusals.saturating_add(1), until_ms: now_ms.saturating_add(delay) };
     }
 
@@ -56,6 +58,15 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    const LONG: Seconds = Seconds(1_000_000);
+
+    #[test]
+    fn no_wait_is_longer_than_a_quarter_of_the_time_that_is_left() {
+        let backoff = Backoff::default();
+        backoff.refused("claim", 0, Seconds(8));
+        assert!(!backoff.is_due("claim", 1_999) && backoff.is_due("claim", 2_000));
+    }
+
     #[test]
     fn each_refusal_doubles_the_wait_up_to_an_hour_and_a_change_ends_it() {
         let backoff = Backoff::default();
@@ -63,13 +74,13 @@ mod tests {
         let mut now_ms = 0;
         for delay in [10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000, 1_280_000, 2_560_000, MOST_MS, MOST_MS]
         {
-            backoff.refused("claim", now_ms);
+            backoff.refused("claim", now_ms, LONG);
             assert!(!backoff.is_due("claim", now_ms + delay - 1), "{delay}");
             assert!(backoff.is_due("claim", now_ms + delay), "{delay}");
             now_ms += delay;
         }
         assert_eq!((backoff.refusals("claim"), backoff.refusals("show")), (11, 0));
-        backoff.refused("show", now_ms);
+        backoff.refused("show", now_ms, LONG);
         backoff.done("claim");
         assert!(backoff.is_due("claim", 0) && !backoff.is_due("show", now_ms));
         backoff.reset();

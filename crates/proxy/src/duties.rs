@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use surety_ledger::market::Claim;
 use surety_primitives::access::ProblemKind;
 use surety_primitives::{Amount, Hash32, PurchaseId, Seconds};
 use tokio::sync::watch;
 
 use self::show::show;
 use crate::error::{Error, LedgerError};
-use crate::ledger::{Duty, PurchaseView};
+use crate::ledger::{Duty, PurchaseView, claim_of};
 use crate::metrics::Name;
 use crate::package::Package;
 use crate::refusal::Offer;
@@ -188,6 +189,12 @@ async fn attend(state: &Arc<State>, package: &Arc<Package>) -> Result<(), Error>
     Ok(())
 }
 
+/// Until claims close; after that nothing is in a hurry.
+fn time_left(state: &State, view: &PurchaseView) -> Seconds {
+    let (now, close) = (state.ledger.clock().now, view.grant.end.after(Seconds(state.config.duties.claim_window_s)));
+    if now < close { close.since(now) } else { Seconds(u64::MAX) }
+}
+
 /// Seconds after a package's end until what was shown can no longer be contested.
 const fn shown_for(duties: &crate::config::DutyConfig) -> u64 {
     duties.claim_window_s.saturating_add(duties.contest_window_s)
@@ -209,13 +216,23 @@ async fn refresh(state: &State, package: &Package) -> Result<bool, Error> {
     if let Err(error) = package.update(view) {
         tracing::warn!(purchase = %package.id, %error, "the row names no usable key");
     }
-    for bound in package.bounds() {
-        let revoked = state.ledger.revoked(package.id, bound.authority.links.clone()).await?;
-        // Nothing is ever un-revoked: a node that lags only does not know it yet.
-        if revoked.contains(&true) {
-            bound.set_revoked();
-        }
+    let rows = package.view().rows;
+    // A revocation is a row of the purchase: as many rows as at the last look, and nothing was revoked.
+    if package.checked_rows.load(Ordering::Relaxed) == u64::from(rows) {
+        return Ok(true);
     }
+    let bounds = package.bounds();
+    let links: BTreeSet<Hash32> = bounds.iter().flat_map(|bound| bound.authority.links.iter().copied()).collect();
+    let links: Vec<Hash32> = links.into_iter().collect();
+    let said = state.ledger.revoked(package.id, links.clone()).await?;
+    let revoked: BTreeSet<Hash32> =
+        links.into_iter().zip(said).filter_map(|(link, said)| said.then_some(link)).collect();
+    // Nothing is ever un-revoked: a node that lags only does not know it yet.
+    bounds
+        .iter()
+        .filter(|bound| bound.authority.links.iter().any(|link| revoked.contains(link)))
+        .for_each(|b| b.set_revoked());
+    package.checked_rows.store(u64::from(rows), Ordering::Relaxed);
     Ok(true)
 }
 
@@ -236,16 +253,10 @@ async fn claim(state: &State, package: &Package, view: &PurchaseView, now: Secon
     if !worth && !waited && now < view.grant.end {
         return Ok(());
     }
-    let mut news = Vec::new();
-    for stored in vouchers {
-        let head = *stored.voucher.head();
-        if head.cum > state.ledger.claimed(package.id, head.lane).await? && counts(state, view, &stored, now).await? {
-            news.push(stored);
-        }
-    }
+    let news = news(state, view, vouchers, now).await?;
     if news.is_empty() {
         // What was signed under a key that has ended is lost; another look can wait.
-        package.backoff.refused(CLAIM, now_ms);
+        package.backoff.refused(CLAIM, now_ms, time_left(state, view));
         return Ok(());
     }
     for part in news.chunks(MAX_VOUCHERS) {
@@ -253,6 +264,35 @@ async fn claim(state: &State, package: &Package, view: &PurchaseView, now: Secon
     }
     package.last_claim_ms.store(now_ms, Ordering::Relaxed);
     refresh(state, package).await.map(|_| ())
+}
+
+/// Vouchers above what the ledger has seen of their lanes.
+async fn news(
+    state: &State,
+    view: &PurchaseView,
+    vouchers: Vec<StoredVoucher>,
+    now: Seconds,
+) -> Result<Vec<StoredVoucher>, Error> {
+    let mut news = Vec::new();
+    for stored in vouchers {
+        let head = *stored.voucher.head();
+        let claimed = state.ledger.claimed(view.grant.purchase, head.lane).await?;
+        if head.cum > claimed && counts(state, view, &stored, now).await? {
+            news.push(stored);
+        }
+    }
+    Ok(news)
+}
+
+/// What could be claimed now, of every purchase in memory: for whoever claims by hand.
+pub(crate) async fn unclaimed(state: &State) -> Result<Vec<Claim>, Error> {
+    let mut claims = Vec::new();
+    for package in state.packages.all() {
+        let vouchers = state.store.vouchers(package.id).await?;
+        let news = news(state, &package.view(), vouchers, state.ledger.clock().now).await?;
+        claims.extend(news.chunks(MAX_VOUCHERS).map(|part| claim_of(package.id, part)));
+    }
+    Ok(claims)
 }
 
 fn value(view: &PurchaseView, calls: u64) -> Amount {
@@ -314,7 +354,7 @@ async fn act(state: &State, package: &Package, duty: Duty) -> Result<(), Error> 
         Err(error) => {
             // Whatever was refused has cost its fee, and will be refused again until the row changes.
             if matches!(error, LedgerError::Refused(_)) {
-                package.backoff.refused(name.name, state.now_ms());
+                package.backoff.refused(name.name, state.now_ms(), time_left(state, &package.view()));
             }
             state.metrics.duties_failed.get_or_create(&name).inc();
             tracing::warn!(purchase = %package.id, duty = name.name, %error, "not done on the ledger");

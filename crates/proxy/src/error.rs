@@ -1,18 +1,7 @@
-//! Why a sidecar does not start or cannot go on: whose fault it is, and whether to try again. What a caller is told is a
+//! Why a sidecar does not start or cannot go on, and whether to try again. What a caller is told is a
 //! [`Problem`](surety_primitives::access::Problem) instead.
 
 use crate::store::StoreError;
-
-/// Who can mend it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// Whoever runs the sidecar.
-    Administrator,
-    /// The ledger's node, or the way to it.
-    Ledger,
-    /// The disk.
-    Disk,
-}
 
 /// Why something failed on this side.
 #[derive(Debug, thiserror::Error)]
@@ -49,16 +38,6 @@ impl Error {
             Self::Listen { .. } => "proxy-listen",
             Self::Store(error) => error.code(),
             Self::Ledger(error) => error.code(),
-        }
-    }
-
-    /// Who can mend it.
-    #[must_use]
-    pub const fn blame(&self) -> Blame {
-        match self {
-            Self::Config(_) | Self::OtherKey(_) | Self::Listen { .. } => Blame::Administrator,
-            Self::Store(_) => Blame::Disk,
-            Self::Ledger(_) => Blame::Ledger,
         }
     }
 

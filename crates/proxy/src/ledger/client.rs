@@ -259,7 +259,7 @@ impl LedgerView for ClientLedger {
     fn submit(&self, duty: Duty) -> Answered<'_, ()> {
         async move {
             match duty {
-                Duty::Claim { purchase, vouchers } => self.act(claim(purchase, &vouchers)).await,
+                Duty::Claim { purchase, vouchers } => self.act(claim_of(purchase, &vouchers)).await,
                 Duty::Show { purchase, entries } => self.act(self.show(purchase, &entries)).await,
                 Duty::Settle { purchase } => self.act(Settle { purchase }).await,
                 Duty::Sweep { purchase, lanes, revoked, shown } => self.sweep(purchase, &lanes, &revoked, shown).await,
@@ -270,7 +270,7 @@ impl LedgerView for ClientLedger {
 }
 
 /// A claim with each chain once.
-fn claim(purchase: PurchaseId, vouchers: &[StoredVoucher]) -> Claim {
+pub(crate) fn claim_of(purchase: PurchaseId, vouchers: &[StoredVoucher]) -> Claim {
     let (mut chains, mut signers) = (Vec::<Blob>::new(), Vec::new());
     for stored in vouchers {
         let chain = chain_of(stored);
@@ -312,9 +312,12 @@ fn told(error: ClientError) -> LedgerError {
     match error {
         error if error.is_transient() => LedgerError::Unreachable(text),
         ClientError::Light(_) => LedgerError::Unproven(text),
-        ClientError::NotFinal { .. } | ClientError::Doubtful { .. } | ClientError::NoNode => {
-            LedgerError::Unreachable(text)
-        }
+        // A node's refusal costs nothing, and may be that of a node that is behind.
+        ClientError::Refused(_)
+        | ClientError::NotFound(_)
+        | ClientError::NotFinal { .. }
+        | ClientError::Doubtful { .. }
+        | ClientError::NoNode => LedgerError::Unreachable(text),
         _ => LedgerError::Refused(text),
     }
 }
@@ -385,7 +388,7 @@ mod tests {
             let voucher = SignedCall::sign(&key, head, None, &NO_REQUEST).unwrap().voucher(NO_REQUEST);
             StoredVoucher { voucher, key_version, chain: Vec::new() }
         };
-        let claim = claim(ID, &[voucher(0, 1), voucher(1, 2), voucher(2, 1)]);
+        let claim = claim_of(ID, &[voucher(0, 1), voucher(1, 2), voucher(2, 1)]);
         assert_eq!((claim.vouchers.len(), claim.chains.len(), claim.signers), (3, 2, vec![0, 1, 0]));
     }
 
@@ -403,5 +406,7 @@ mod tests {
         let lost = ClientError::Doubtful { hash: Hash32([0; 32]), reason: "a number that is used".to_owned() };
         assert!(matches!(told(lost), LedgerError::Unreachable(_)));
         assert!(matches!(told(ClientError::NoNode), LedgerError::Unreachable(_)));
+        let by_a_node = ClientError::NotFound("no such account".to_owned());
+        assert!(matches!(told(by_a_node), LedgerError::Unreachable(_)));
     }
 }
