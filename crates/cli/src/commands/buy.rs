@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::json;
 use surety_client::types::TransactionReport;
-use surety_client::{Error as ClientError, Sender, wallet};
+use surety_client::{Error as ClientError, Proven, Sender, wallet};
 use surety_ledger::market::{self, state::PURCHASES, state::PurchaseRecord};
 use surety_ledger::{AnyAction, Receipt, SignedTransaction};
 use surety_primitives::header::{FinalHeader, Finality, Header};
 use surety_primitives::typed_data::{Blob, Bytes16, Bytes32};
-use surety_primitives::{Amount, PurchaseId, Seconds, ServiceId};
+use surety_primitives::{Amount, Height, PurchaseId, Seconds, ServiceId};
 
 use crate::files::{GrantFile, ReceiptFile};
 use crate::output::Output;
@@ -67,6 +67,9 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
         None => Bytes16(*wallet::random::<16>()?),
     };
     let purchase = PurchaseId::derive(session.network, sender.address(), reference.0);
+    output.progress(format_args!(
+        "purchase {purchase}; should this end early, --reference {reference} tries again safely"
+    ));
     // The key is on disk before anything is paid: a crash in between loses nothing.
     let key = wallet::load_or_create_key(&arguments.calls.join(format!("{purchase}.key")))?;
     let file = arguments.calls.join(format!("{purchase}.order"));
@@ -87,7 +90,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     output.result(&value, || {
         format!(
             "bought {} calls for {} CALL (offered at most {price}): purchase {purchase}\nproven by its row; call with: \
-             surety call --purchase {purchase} URL",
+             surety call --purchase {purchase} PATH",
             record.quota, record.price
         )
     })
@@ -115,7 +118,7 @@ async fn send(
     file: &Path,
 ) -> Result<(PurchaseRecord, Option<Sent>)> {
     let mut sent = sender.send_signed(order.clone(), FINAL).await;
-    if matches!(sent, Err(ClientError::Doubtful { .. })) && bought(session, id, &order).await?.is_none() {
+    if matches!(sent, Err(ClientError::Doubtful { .. })) && matches!(bought(session, id, &order).await, Ok(None)) {
         // That transaction is lost, or is under way: the ledger takes the same terms once in any case.
         sent = sender.send_signed(order.clone(), FINAL).await;
     }
@@ -134,8 +137,26 @@ async fn send(
             }
         },
     };
-    let record = session.light.purchase(id).await?.value.context("the ledger proves that nothing was bought")?;
+    let height = sent.as_ref().and_then(|(report, _)| report.height).unwrap_or_default();
+    let record = row_at(session, id, height).await.with_context(|| format!("reading purchase {id}, which is paid"))?;
     Ok((record, sent))
+}
+
+/// The row of a purchase that is final at this height. The node that answers may not have that block yet.
+async fn row_at(session: &Session, id: PurchaseId, height: Height) -> Result<PurchaseRecord> {
+    let end = Instant::now() + FINAL;
+    loop {
+        let failure = match session.light.purchase(id).await {
+            Ok(Proven { value: Some(record), .. }) => return Ok(record),
+            Ok(proven) if proven.header.height >= height => bail!("the ledger proves that nothing was bought"),
+            Ok(_) => anyhow!("no node has block {height} yet"),
+            Err(error) => error.into(),
+        };
+        if Instant::now() >= end {
+            return Err(failure);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// The order as it was first sent, if this purchase was tried before: then the ledger sees the same terms again, and a
@@ -242,21 +263,12 @@ pub(crate) fn write_json<T: serde::Serialize>(path: &std::path::Path, value: &T)
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// An error if the ledger took the fee and refused the action.
-pub(crate) fn refuse_failure(report: &TransactionReport) -> Result<()> {
-    let failure = report.receipt.as_ref().and_then(|receipt| receipt.failure.as_ref());
-    match failure {
-        Some(failure) => anyhow::bail!("refused: {} ({} {})", failure.message, failure.code, failure.name),
-        None => Ok(()),
-    }
-}
-
 /// Sends an action and waits until it is final and done.
 pub(crate) async fn act_quietly(sender: &Sender, action: impl Into<AnyAction>) -> Result<()> {
     let action = action.into();
     let name = action.name();
-    let report = sender.send(action, FINAL).await.with_context(|| format!("{name} by {}", sender.address()))?;
-    refuse_failure(&report)
+    sender.send(action, FINAL).await.with_context(|| format!("{name} by {}", sender.address()))?;
+    Ok(())
 }
 
 /// Sends an action, waits until it is final, and says so.
@@ -264,7 +276,6 @@ pub(crate) async fn act(sender: &Sender, action: impl Into<AnyAction>, output: &
     let action = action.into();
     let name = action.name();
     let report = sender.send(action, FINAL).await?;
-    refuse_failure(&report)?;
     output.result(&report, || {
         let height = report.height.map_or_else(String::new, |height| format!(" in block {height}"));
         let events = report.receipt.iter().flat_map(|receipt| &receipt.events);

@@ -1,13 +1,14 @@
 //! `surety claim`: what a sidecar does by itself, by hand.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use surety_ledger::market;
 use surety_ledger::market::state::{PROVIDERS, TRANCHES};
 use surety_primitives::{ProviderId, PurchaseId};
 
-use super::buy::act;
+use super::buy::{act, act_quietly};
 use crate::output::Output;
 use crate::settings::{AccountArguments, NetworkArguments, Session, read_json};
 
@@ -16,7 +17,7 @@ use crate::settings::{AccountArguments, NetworkArguments, Session, read_json};
 pub(crate) enum Command {
     /// Claim what vouchers acknowledge.
     Vouchers {
-        /// The claim (JSON): purchase, vouchers, signers, chains, as a sidecar's admin endpoint prints it.
+        /// The claims (JSON) that a sidecar prints at /claims of its admin address: `curl http://127.0.0.1:9101/claims`.
         file: PathBuf,
         #[command(flatten)]
         who: Who,
@@ -48,7 +49,7 @@ pub(crate) struct Who {
 
 pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
     let (action, who): (surety_ledger::AnyAction, Who) = match command {
-        Command::Vouchers { file, who } => (read_json::<market::Claim>(&file)?.into(), who),
+        Command::Vouchers { file, who } => return vouchers(&file, &who, output).await,
         Command::Settle { purchase, who } => (market::Settle { purchase }.into(), who),
         Command::Release { provider, who } => {
             let session = who.network.session()?;
@@ -57,6 +58,16 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
     };
     let session = who.network.session()?;
     act(&who.account.sender(&session)?, action, output).await
+}
+
+async fn vouchers(file: &Path, who: &Who, output: &Output) -> Result<()> {
+    let claims: Vec<market::Claim> = read_json(file)?;
+    let sender = who.account.sender(&who.network.session()?)?;
+    let purchases: Vec<PurchaseId> = claims.iter().map(|claim| claim.purchase).collect();
+    for claim in claims {
+        act_quietly(&sender, claim).await?;
+    }
+    output.result(&json!({"claimed": purchases}), || format!("{} claims are final", purchases.len()))
 }
 
 /// Names the tranches whose delay is over.

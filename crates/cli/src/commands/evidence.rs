@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use surety_client::caller::{Log, LoggedAnswer};
+use surety_client::caller::{Log, LoggedAnswer, Objection};
 use surety_ledger::market;
-use surety_ledger::market::state::{DATASET_VERSIONS, PROVIDERS};
+use surety_ledger::market::state::{DATASET_VERSIONS, PROVIDERS, SHOWN};
 use surety_primitives::answer::evidence::{Contradiction, Evidence, VersionRecord};
-use surety_primitives::dataset::Lookup;
 use surety_primitives::keys::PublicKey;
 use surety_primitives::typed_data::{Blob, Bytes32};
 use surety_primitives::{PurchaseId, codec};
 use surety_security::Dataset;
 
-use super::buy::{act, write_json};
+use super::buy::{CALL_KEYS, act, act_quietly, write_json};
+use super::call::log_of;
 use crate::output::Output;
 use crate::settings::{AccountArguments, NetworkArguments, Session, read_json};
 
@@ -44,6 +44,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         network: NetworkArguments,
     },
+    /// Contest answers that a provider shows and this side never accepted: within 48 h, or they are paid.
+    Contest {
+        /// The purchase.
+        purchase: PurchaseId,
+        /// The folder of the logs that `surety call` keeps.
+        #[arg(long, default_value = CALL_KEYS)]
+        calls: PathBuf,
+        #[command(flatten)]
+        account: AccountArguments,
+        #[command(flatten)]
+        network: NetworkArguments,
+    },
 }
 
 pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
@@ -67,6 +79,22 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
         Command::Report { file, account, network } => {
             let session = network.session()?;
             act(&account.sender(&session)?, read_json::<market::ReportFault>(&file)?, output).await
+        }
+        Command::Contest { purchase, calls, account, network } => {
+            let session = network.session()?;
+            let shown = session.light.record(SHOWN, &purchase).await?.value;
+            let shown = shown.with_context(|| format!("the provider shows nothing of purchase {purchase}"))?;
+            let objections = Log::objections(&log_of(&calls, purchase), &shown)?;
+            let sender = account.sender(&session)?;
+            for Objection { lane, accepted } in &objections {
+                let signature = Blob(Vec::new());
+                act_quietly(&sender, market::ContestShown { purchase, lane: *lane, accepted: *accepted, signature })
+                    .await?;
+            }
+            output.result(&json!({"purchase": purchase, "contested": objections.len()}), || match objections.len() {
+                0 => "everything shown was accepted: there is nothing to contest".to_owned(),
+                lanes => format!("contested what is shown of {lanes} lanes"),
+            })
         }
     }
 }
@@ -92,12 +120,7 @@ fn contradiction(logged: &LoggedAnswer, datasets: &[Dataset]) -> Result<Option<C
             dataset.pin().is_some_and(|pin| pin.id == claim.dataset && pin.version == claim.version)
         };
         let Some(dataset) = datasets.iter().find(cited) else { continue };
-        let proof = dataset.prove(&claim.key).context("the dataset cannot prove anything of this key")?;
-        let found = match proof.verify(&dataset.root(), dataset.count(), &claim.key)? {
-            Lookup::Found { leaf } => Some(leaf),
-            Lookup::Absent => None,
-        };
-        if found != claim.found {
+        if let Some(proof) = dataset.refute(claim) {
             let opening = logged.claims.open(index).context("a claim has a path")?;
             return Ok(Some(Contradiction { answer: logged.signed.clone(), body: logged.body, opening, proof }));
         }

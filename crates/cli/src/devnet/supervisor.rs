@@ -17,7 +17,9 @@ const STOPPING: Duration = Duration::from_secs(15);
 
 /// One that ends sooner than this after its start has a trouble that another start alone may not end.
 const SOON: Duration = Duration::from_secs(5);
-/// So often in a row is such a one started again.
+/// One that ran for so long is well again.
+const WELL: Duration = Duration::from_secs(30);
+/// So often is such a one started again.
 const PATIENCE: u32 = 10;
 /// The pause before another start: doubled with each such end, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -34,7 +36,7 @@ pub(crate) struct Supervisor {
 struct Operator {
     child: Option<Child>,
     started: Option<Instant>,
-    /// How often in a row it ended soon.
+    /// How often it ended soon since it was last well.
     failures: u32,
     /// When it is started again, having ended by itself.
     due: Option<Instant>,
@@ -110,8 +112,11 @@ impl Supervisor {
             return Ok(());
         }
         operator.child = None;
-        let soon = operator.started.is_some_and(|started| started.elapsed() < SOON);
-        operator.failures = if soon { operator.failures + 1 } else { 0 };
+        operator.failures = match operator.started.map(|started| started.elapsed()) {
+            Some(ran) if ran < SOON => operator.failures + 1,
+            Some(ran) if ran < WELL => operator.failures,
+            _ => 0,
+        };
         if operator.failures > PATIENCE {
             bail!("operator {i} ends again and again: see {}", log.display());
         }
