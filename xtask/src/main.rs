@@ -12,7 +12,8 @@ const HELP: &str = "\
 The project's chores: cargo xtask <command>
 
   test [--strict]   everything that must hold; --strict also refuses warnings, bad formatting and dead doc links
-  soak              what takes longer: 100 kill -9 rounds, more seeds, a million calls, OpenAPI fuzzing
+  soak              what takes longer: 100 kill -9 rounds, 20 seeds for each simulated fault, a million calls, OpenAPI
+                    fuzzing; needs cargo-nextest and schemathesis
   bench             the figures of docs/benchmarks.md that need no other program
   bench-peers       the figures that are ratios against other programs, in one run
   vectors           write the golden files in vectors/ anew (a change of a wire format)
@@ -73,18 +74,23 @@ fn tests() -> Result<()> {
 }
 
 fn soak() -> Result<()> {
+    // Said before hours of work, and not after.
+    for (tool, install) in
+        [("cargo-nextest", "cargo install --locked cargo-nextest"), ("schemathesis", "pip install 'schemathesis==4.*'")]
+    {
+        if !has(tool) {
+            bail!("the soak needs {tool}: `{install}`");
+        }
+    }
     javascript()?;
     cargo("release build").args(["build", "--release", "--bin", "surety"]).run()?;
     let nextest = ["nextest", "run", "--release", "--workspace", "--run-ignored", "all", "--no-fail-fast"];
-    cargo("long tests").args(nextest).env("SURETY_SOAK", "1").run()?;
+    cargo("long tests").args(nextest).env("SURETY_SOAK", "1").env("SURETY_SEEDS", "20").run()?;
     schemathesis()
 }
 
 /// Fuzzes a devnet's API from its OpenAPI document; any 5xx fails.
 fn schemathesis() -> Result<()> {
-    if !has("schemathesis") {
-        bail!("schemathesis is missing: `pip install schemathesis==4.*`, then run the soak again");
-    }
     let network = step::Devnet::start(&root().join("target/soak-devnet"))?;
     let document = format!("{}/openapi.json", network.url());
     let checks = "not_a_server_error";

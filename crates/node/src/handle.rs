@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use commonware_consensus::marshal::core::Mailbox;
 use commonware_consensus::marshal::standard::Standard;
 use commonware_consensus::types;
-use commonware_cryptography::sha256;
 use commonware_runtime::Metrics;
 use surety_ledger::{Genesis, Key, SignedTransaction};
 use surety_primitives::Hash32;
@@ -130,12 +129,6 @@ impl NodeHandle {
     /// A final block by height, if it is still kept.
     pub async fn block(&self, height: Height) -> Option<Block> {
         let block = self.delivery.get_block(types::Height::new(height.0)).await?;
-        Some(block.inner().clone())
-    }
-
-    /// A block by digest, if it is still kept.
-    pub async fn block_by_digest(&self, digest: &Hash32) -> Option<Block> {
-        let block = self.delivery.get_block(&sha256::Digest(digest.0)).await?;
         Some(block.inner().clone())
     }
 

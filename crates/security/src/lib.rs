@@ -5,7 +5,7 @@
 //! line in [`service::SERVICES`].**
 //!
 //! Always true: unknown is never clean (a flag is "0" only when its check ran to the end); no clock, float, random
-//! number or hash-map order enters an answer; every look-up that decided is a claim against a published root.
+//! number or hash-map order enters an answer, but for the age of a list where a provider limits it; every look-up that decided is a claim against a published root.
 //! Never here: fetching (whoever has the bytes of a list hands them over), signing, metering.
 
 pub mod address;

@@ -170,7 +170,7 @@ impl Dataset {
         self.pin.map(|pin| DatasetRef { id: pin.id, version: pin.version, root: self.root() })
     }
 
-    /// The same dataset with a limit on the age of one source's data (of all, without a name). There is no default.
+    /// The same dataset with a limit on the age of one source's data (of all, without a name). None is limited at first.
     #[must_use]
     pub fn with_max_age(mut self, source: Option<&str>, max_age: Seconds) -> Self {
         let meant = self.sources.iter().enumerate().filter(|(_, info)| source.is_none_or(|name| name == info.name));
