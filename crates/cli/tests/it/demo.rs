@@ -1,10 +1,25 @@
-//! The README's first command.
+//! The README's first command, with few calls; the soak makes a million.
 
 use crate::harness::{folder, run};
 
 #[test]
 fn the_demo_tells_its_whole_story() {
     tells_its_story(400);
+}
+
+/// As the README's first command does it: names of the real list, look-alikes, and addresses of which there is no list.
+#[test]
+fn the_demo_on_the_real_list_says_of_how_many_it_knows_nothing() {
+    let package = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/js/node_modules/eth-phishing-detect");
+    if !std::path::Path::new(package).exists() {
+        eprintln!("SKIPPED: the demo on the real list: `cargo xtask js` could not install {package}");
+        return;
+    }
+    let home = folder();
+    let (code, said) = run(home.path(), &["demo", "--calls", "400"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!((&said["claimed"], &said["wrong_answers"]), (&400.into(), &1.into()));
+    assert_eq!(said["unknown_answers"], 100, "a quarter of the calls asks of addresses");
 }
 
 #[test]

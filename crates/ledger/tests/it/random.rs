@@ -53,9 +53,9 @@ impl Tally {
 
     // A generator that never gets an action through would prove nothing about it.
     fn assert_all_happened(&self) {
-        for (tag, name) in surety_ledger::action::ACTIONS {
+        for (_, name) in surety_ledger::action::ACTIONS {
             let done = self.0.get(name).map_or(0, |(done, _)| *done);
-            assert!(*tag < 60 || done >= 5, "{name} succeeded {done} times: {:?}", self.0);
+            assert!(done >= 5, "{name} succeeded {done} times: {:?}", self.0);
         }
     }
 }

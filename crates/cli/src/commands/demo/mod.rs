@@ -189,3 +189,53 @@ where
         None => bail!("{what}: not within {} s", limit.as_secs()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn good() -> Report {
+        Report {
+            operators: 4,
+            calls_served: 100,
+            calls_acknowledged: 100,
+            claimed: 100,
+            fault_proven: true,
+            cover_paid: 5,
+            slashed: Amount::call(250),
+            refunded: Amount::call(25),
+            conserved: true,
+            state_roots_equal: true,
+            offline_verified: true,
+            killed_and_rejoined: true,
+            wrong_answers: 1,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_story_with_one_thing_wrong_is_refused_and_names_it() {
+        judge(&good(), 100).unwrap();
+        let wrong: [fn(&mut Report); 12] = [
+            |report| report.calls_served = 99,
+            |report| report.calls_acknowledged = 99,
+            |report| report.claimed = 101,
+            |report| report.fault_proven = false,
+            |report| report.cover_paid = 0,
+            |report| report.slashed = Amount::ZERO,
+            |report| report.refunded = Amount::ZERO,
+            |report| report.wrong_answers = 2,
+            |report| report.conserved = false,
+            |report| report.state_roots_equal = false,
+            |report| report.offline_verified = false,
+            |report| report.killed_and_rejoined = false,
+        ];
+        for spoil in wrong {
+            let mut report = good();
+            spoil(&mut report);
+            let said = judge(&report, 100).unwrap_err().to_string();
+            assert!(said.starts_with("not as it must be: ") && !said.contains(';'), "{said}");
+        }
+    }
+}

@@ -12,11 +12,13 @@ use surety_ledger::market::{
     RegisterProvider, RegisterService, Release, ReportFault, RetireDataset, RevokeKey, RotateCallKey, RowRef, Settle,
     ShowAnswers, StakeProvider, Sweep, UnstakeProvider, UpdateProvider, UpdateService, WithdrawStake,
 };
+use surety_ledger::operators::{Profile, RegisterOperator, UpdateOperator, possession_namespace};
 use surety_ledger::testing::faults::{Said, list, publication};
 use surety_ledger::testing::market::{DAY, public, shown, terms, voucher};
-use surety_ledger::testing::{Scenario, account};
+use surety_ledger::testing::{NETWORK, Scenario, account};
 use surety_ledger::{AnyAction, market};
 use surety_primitives::answer::evidence::Evidence;
+use surety_primitives::bls::BlsSecret;
 use surety_primitives::typed_data::{Blob, Bytes16, Bytes32};
 use surety_primitives::{Address, Amount, DatasetId, Hash32, Lane, ProviderId, PurchaseId, Seconds, ServiceId};
 
@@ -55,7 +57,8 @@ pub(super) fn next(dice: &mut Dice, chain: &Scenario) -> Option<Step> {
         return Some(begin(dice));
     }
     match dice.below(100) {
-        0..=3 => Some(money(dice)),
+        0..=1 => Some(money(dice)),
+        2..=3 => Some(operate(dice)),
         4..=15 => stakes(dice, chain),
         16..=23 => listing(dice, chain),
         24..=43 => buy(dice, chain),
@@ -95,6 +98,20 @@ fn money(dice: &mut Dice) -> Step {
     }
     let to = address(anyone(dice));
     (name, Transfer { to, amount: amount(dice, 100) }.into())
+}
+
+// Everyone has keys of one's own; sometimes another's are tried, which must not do.
+fn operate(dice: &mut Dice) -> Step {
+    let name = anyone(dice);
+    let profile = Profile { name: format!("{name}'s"), url: String::new(), gateway: String::new() };
+    if dice.once_in(2) {
+        return (name, UpdateOperator { profile }.into());
+    }
+    let keys = if dice.once_in(8) { anyone(dice) } else { name };
+    let seed = u8::try_from(NAMES.iter().position(|other| *other == keys).unwrap()).unwrap();
+    let secret = BlsSecret::generate(&[seed; 32]).unwrap();
+    let possession = secret.prove_possession(&possession_namespace(NETWORK));
+    (name, RegisterOperator { peer: Bytes32([seed; 32]), bls_key: secret.key(), possession, profile }.into())
 }
 
 // A provider with the name of its owner; sometimes another name, which must not do.
