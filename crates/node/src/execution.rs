@@ -1,8 +1,9 @@
-//! Runs the ledger over a batch of the store: executes, and where a row is missing fetches it and tries again.
+//! Runs the ledger over the store: executes, and where a row is missing fetches it and tries again.
 //!
 //! The ledger is pure and synchronous, the store's reads are not; this is the only place where they meet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use commonware_cryptography::sha256;
@@ -32,23 +33,81 @@ impl Rows for Fetched {
 }
 
 impl Fetched {
-    pub(crate) fn add(&mut self, keys: impl IntoIterator<Item = Key>, values: Vec<Option<Vec<u8>>>) {
+    async fn fetch<S: Source>(&mut self, source: &S, keys: Vec<Key>) -> Result<(), S::Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // Else the ledger would ask for ever, so the node stops.
+        assert!(keys.iter().all(|key| !self.0.contains_key(key)), "the ledger asked again for a row that it was given");
+        let values = source.read(&keys).await?;
         self.0.extend(keys.into_iter().zip(values));
+        Ok(())
+    }
+}
+
+/// Where rows come from: a block's batch, or the state at the tip.
+pub(crate) trait Source: Sync {
+    /// Why they cannot be read.
+    type Error: Send;
+
+    /// Reads rows in one pass.
+    fn read(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<Option<Vec<u8>>>, Self::Error>> + Send;
+}
+
+/// A block, or a trial of one: what was run so far, and the rows that were read for it.
+pub(crate) struct Run {
+    run: BlockRun,
+    rows: Fetched,
+}
+
+impl Run {
+    /// Starts with one read for what is sure to be touched.
+    pub(crate) async fn begin<S: Source>(source: &S, meta: BlockMeta, keys: BTreeSet<Key>) -> Result<Self, S::Error> {
+        let mut rows = Fetched::default();
+        rows.fetch(source, keys.into_iter().collect()).await?;
+        loop {
+            match BlockRun::begin(&rows, meta) {
+                Ok(run) => return Ok(Self { run, rows }),
+                Err(keys) => rows.fetch(source, keys).await?,
+            }
+        }
     }
 
-    /// Notes that a row was asked for twice: the ledger would ask for ever, so the node stops.
-    pub(crate) fn assert_new(&self, keys: &[Key]) {
-        assert!(
-            !keys.is_empty() && keys.iter().all(|key| !self.0.contains_key(key)),
-            "the ledger asked again for a row that it was given"
-        );
+    /// Executes one transaction; a refused one leaves no trace.
+    pub(crate) async fn apply<S: Source>(
+        &mut self,
+        source: &S,
+        transaction: &VerifiedTransaction,
+    ) -> Result<Result<(), Error>, S::Error> {
+        loop {
+            match self.run.apply(&self.rows, transaction) {
+                Ok(()) => return Ok(Ok(())),
+                Err(ApplyError::Rejected(error)) => return Ok(Err(error)),
+                Err(ApplyError::Missing(keys)) => self.rows.fetch(source, keys).await?,
+            }
+        }
+    }
+}
+
+/// The state below a block. A store that cannot be read stops the node: a vote must never depend on a disk failure.
+struct Below<'a, E: Spawner + StorageContext>(&'a Batch<E>);
+
+impl<E: Spawner + StorageContext> Source for Below<'_, E> {
+    type Error = Infallible;
+
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, Infallible> {
+        let digests: Vec<sha256::Digest> = keys.iter().map(|key| sha256::Digest(key.0)).collect();
+        let asked: Vec<&sha256::Digest> = digests.iter().collect();
+        match self.0.get_many(&asked).await {
+            Ok(values) => Ok(values),
+            Err(error) => panic!("the store failed while a block was executed: {error}"),
+        }
     }
 }
 
 /// A block in execution.
 pub(crate) struct Execution<E: Spawner + StorageContext> {
-    run: BlockRun,
-    rows: Fetched,
+    run: Run,
     batch: Batch<E>,
 }
 
@@ -69,33 +128,22 @@ pub(crate) struct Roots {
 }
 
 impl<E: Spawner + StorageContext> Execution<E> {
-    /// Starts a block, with one read for what its transactions are sure to touch.
+    /// Starts a block.
     pub(crate) async fn begin(meta: BlockMeta, transactions: &[Arc<VerifiedTransaction>], batch: Batch<E>) -> Self {
-        let mut rows = Fetched::default();
-        let keys: BTreeSet<Key> = transactions.iter().flat_map(|transaction| prefetch(transaction)).collect();
-        fetch::<E>(&batch, &mut rows, keys.into_iter().collect()).await;
-        loop {
-            match BlockRun::begin(&rows, meta) {
-                Ok(run) => return Self { run, rows, batch },
-                Err(keys) => fetch::<E>(&batch, &mut rows, keys).await,
-            }
-        }
+        let keys = transactions.iter().flat_map(|transaction| prefetch(transaction)).collect();
+        let Ok(run) = Run::begin(&Below::<E>(&batch), meta, keys).await;
+        Self { run, batch }
     }
 
     /// Executes one transaction; a refused one leaves no trace.
     pub(crate) async fn apply(&mut self, transaction: &VerifiedTransaction) -> Result<(), Error> {
-        loop {
-            match self.run.apply(&self.rows, transaction) {
-                Ok(()) => return Ok(()),
-                Err(ApplyError::Rejected(error)) => return Err(error),
-                Err(ApplyError::Missing(keys)) => fetch::<E>(&self.batch, &mut self.rows, keys).await,
-            }
-        }
+        let Ok(outcome) = self.run.apply(&Below::<E>(&self.batch), transaction).await;
+        outcome
     }
 
     /// Ends the block and computes its roots.
     pub(crate) async fn seal(self) -> Sealed<E> {
-        seal::<E>(self.run.finish(), self.batch).await
+        seal::<E>(self.run.run.finish(), self.batch).await
     }
 }
 
@@ -127,19 +175,5 @@ impl<E: Spawner + StorageContext> Sealed<E> {
             start: *self.batch.sync_boundary(),
             end: *self.batch.bounds().tip.size,
         }
-    }
-}
-
-/// Reads rows in one pass. A store that cannot be read stops the node: a vote must never depend on a disk failure.
-async fn fetch<E: Spawner + StorageContext>(batch: &Batch<E>, rows: &mut Fetched, keys: Vec<Key>) {
-    if keys.is_empty() {
-        return;
-    }
-    rows.assert_new(&keys);
-    let digests: Vec<sha256::Digest> = keys.iter().map(|key| sha256::Digest(key.0)).collect();
-    let asked: Vec<&sha256::Digest> = digests.iter().collect();
-    match batch.get_many(&asked).await {
-        Ok(values) => rows.add(keys, values),
-        Err(error) => panic!("the store failed while a block was executed: {error}"),
     }
 }

@@ -2,11 +2,11 @@
 //! sender hears at once why.
 
 use surety_ledger::transaction::Error as TransactionError;
-use surety_ledger::{ApplyError, BlockMeta, BlockRun, Error, Key, VerifiedTransaction, prefetch};
+use surety_ledger::{BlockMeta, Error, Key, VerifiedTransaction, prefetch};
 use surety_primitives::ids::Height;
 
 use crate::core::Core;
-use crate::execution::Fetched;
+use crate::execution::{Run, Source};
 use crate::mempool::MempoolError;
 use crate::storage::StateReader;
 
@@ -44,28 +44,18 @@ async fn apply(
     meta: BlockMeta,
     transaction: &VerifiedTransaction,
 ) -> Result<Result<(), Error>, MempoolError> {
-    let mut rows = Fetched::default();
-    fetch(reader, &mut rows, prefetch(transaction)).await?;
-    let mut run = loop {
-        match BlockRun::begin(&rows, meta) {
-            Ok(run) => break run,
-            Err(keys) => fetch(reader, &mut rows, keys).await?,
-        }
-    };
-    loop {
-        match run.apply(&rows, transaction) {
-            // An action that fails still pays its fee; what waits in the pool may yet make it succeed.
-            Ok(()) => return Ok(Ok(())),
-            Err(ApplyError::Rejected(error)) => return Ok(Err(error)),
-            Err(ApplyError::Missing(keys)) => fetch(reader, &mut rows, keys).await?,
-        }
-    }
+    let source = Tip(reader);
+    let mut run = Run::begin(&source, meta, prefetch(transaction).into_iter().collect()).await?;
+    // An action that fails still pays its fee; what waits in the pool may yet make it succeed.
+    run.apply(&source, transaction).await
 }
 
-async fn fetch(reader: &dyn StateReader, rows: &mut Fetched, mut keys: Vec<Key>) -> Result<(), MempoolError> {
-    keys.sort_unstable();
-    keys.dedup();
-    let (values, _) = reader.rows(&keys).await.map_err(|_| MempoolError::Unavailable)?;
-    rows.add(keys, values);
-    Ok(())
+struct Tip<'a>(&'a dyn StateReader);
+
+impl Source for Tip<'_> {
+    type Error = MempoolError;
+
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, MempoolError> {
+        self.0.rows(keys).await.map(|(values, _)| values).map_err(|_| MempoolError::Unavailable)
+    }
 }

@@ -26,8 +26,8 @@ pub use error::Error;
 pub use grant::{Grant, GrantFlags, LaneAuthority, MAX_DEPTH, SubGrant, SubGrantTerms, verify_chain};
 pub use head::{Call, Flags, HEAD_LEN, Head, MacCall, NO_REQUEST, SignedCall, Voucher};
 pub use header::{
-    ANSWER_HEADER, CALL_HEADER, CHAIN_HEADER, CLAIMS_HEADER, QUOTA_HEADER, QuotaState, SCOPE_HEADER, decode_b64,
-    decode_call, decode_chain, decode_scopes, encode_b64, encode_call, encode_chain, encode_scopes,
+    ANSWER_HEADER, BASIS_HEADER, CALL_HEADER, CHAIN_HEADER, CLAIMS_HEADER, QUOTA_HEADER, QuotaState, SCOPE_HEADER,
+    decode_b64, decode_call, decode_chain, decode_scopes, encode_b64, encode_call, encode_chain, encode_scopes,
 };
 pub use mac::{LaneKey, TagReply};
 pub use problem::{Problem, ProblemKind};

@@ -10,7 +10,7 @@ use surety_primitives::keys::PublicKey;
 use surety_primitives::{Amount, Hash32, Height, Lane, NetworkId, ProviderId, PurchaseId, Seconds, ServiceId};
 
 pub use self::client::ClientLedger;
-pub(crate) use self::client::claim_of;
+pub(crate) use self::client::{MAX_GRANT, claim_of};
 use crate::error::LedgerError;
 use crate::store::StoredVoucher;
 

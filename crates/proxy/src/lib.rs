@@ -26,5 +26,4 @@ mod wellknown;
 pub use config::SidecarConfig;
 pub use error::Error;
 pub use ledger::LedgerView;
-pub use reply::BASIS_HEADER;
 pub use sidecar::{STORE_FILE, Sidecar, run};

@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::http::response::Parts as ReplyParts;
 use hyper::{HeaderMap, Response};
 use surety_primitives::access::{
-    ANSWER_HEADER, CLAIMS_HEADER, Flags, ProblemKind, QUOTA_HEADER, body_hash, decode_b64, encode_b64,
+    ANSWER_HEADER, BASIS_HEADER, CLAIMS_HEADER, Flags, ProblemKind, QUOTA_HEADER, body_hash, decode_b64, encode_b64,
 };
 use surety_primitives::answer::claims::Claims;
 use surety_primitives::answer::{Answer, AnswerBy, Basis, CallRef, Version1, answer_digest};
@@ -26,8 +26,6 @@ use crate::refusal::Refusal;
 use crate::replies;
 use crate::state::{Route, State, store_down};
 
-/// From the API behind: the basis of its answer, base64url of borsh. Ends here; it goes on inside the Answer.
-pub const BASIS_HEADER: &str = "surety-basis";
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// Most bytes of a basis.
 const MAX_BASIS: usize = 640;

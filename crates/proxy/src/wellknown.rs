@@ -18,6 +18,7 @@ use surety_primitives::{Lane, PurchaseId, Seconds};
 
 use crate::admit::sent_bound;
 use crate::body::{ReplyBody, read_request};
+use crate::ledger::MAX_GRANT;
 use crate::meter::Need;
 use crate::package::{Bound, Package};
 use crate::refusal::Refusal;
@@ -29,8 +30,6 @@ const BASE: &str = "/.well-known/surety";
 const MAX_CALLS: usize = 1_024;
 /// Most Answers in one reply.
 const MAX_ANSWERS: usize = 256;
-/// Bytes of a row with its proof and headers.
-const MAX_GRANT: usize = 256 << 10;
 
 /// Whether a path is one of these.
 pub(crate) fn is_ours(path: &str) -> bool {

@@ -14,14 +14,12 @@ use axum::extract::{RawPathParams, RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
-use surety_primitives::access::{CLAIMS_HEADER, encode_b64};
+use surety_primitives::access::{BASIS_HEADER, CLAIMS_HEADER, encode_b64};
 use surety_primitives::{Seconds, codec};
 
 use crate::envelope::{Refusal, Reply, refused, reply};
 use crate::service::{Lists, Request, SERVICES, Service};
 
-/// Borsh of the Answer's basis in base64url without padding.
-pub const BASIS_HEADER: &str = "surety-basis";
 /// Longest query, in bytes.
 const MAX_QUERY: usize = 8_192;
 

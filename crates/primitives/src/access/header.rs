@@ -22,6 +22,9 @@ pub const SCOPE_HEADER: &str = "surety-scope";
 pub const ANSWER_HEADER: &str = "surety-answer";
 /// Reply: the claims that the signed Answer commits to, borsh.
 pub const CLAIMS_HEADER: &str = "surety-claims";
+/// From the API behind a sidecar: the basis of its answer, base64url of borsh without padding. Ends at the sidecar; it goes on
+/// inside the Answer.
+pub const BASIS_HEADER: &str = "surety-basis";
 /// Reply: what is left of the package.
 pub const QUOTA_HEADER: &str = "surety-quota";
 

@@ -27,7 +27,7 @@ const HEADER_EVERY: Duration = Duration::from_secs(1);
 /// How long the node may hold back an empty feed.
 const FEED_WAIT: Duration = Duration::ZERO;
 /// Bytes of a row with its proof, as JSON or borsh.
-const MAX_GRANT: usize = 256 << 10;
+pub(crate) const MAX_GRANT: usize = 256 << 10;
 /// Most rows of a sweep.
 const ROWS_MOST: usize = 32;
 /// The rows that a purchase has to the end: itself and its sale.

@@ -14,12 +14,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use surety_primitives::access::{CALL_HEADER, CLAIMS_HEADER, encode_b64};
+use surety_primitives::access::{BASIS_HEADER, CALL_HEADER, CLAIMS_HEADER, encode_b64};
 use surety_primitives::answer::claims::{Claim, Claims};
 use surety_primitives::answer::{Basis, DatasetRef};
 use surety_primitives::dataset::Key;
 use surety_primitives::{DatasetId, Hash32, codec};
-use surety_proxy::BASIS_HEADER;
 use tokio::net::TcpListener;
 
 pub(crate) struct Upstream {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
-use surety_primitives::access::decode_b64;
+use surety_primitives::access::{BASIS_HEADER, decode_b64};
 use surety_primitives::answer::Basis;
 use surety_primitives::answer::claims::Claims;
 use surety_primitives::{DatasetId, codec};
 use surety_security::lists::{Dataset, Format, Pin, Semantics, Source, SourceSpec, Subject};
-use surety_security::router::BASIS_HEADER;
 use surety_security::{Lists, required_claims, router};
 use tower::ServiceExt;
 
