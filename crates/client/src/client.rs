@@ -39,6 +39,8 @@ const LONG_POLL: Duration = Duration::from_secs(20);
 const BRIEFLY: Duration = Duration::from_secs(2);
 /// Pause between two looks at a transaction.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
+/// How long one node is asked for a transaction before the next one is.
+const AT_ONE_NODE: Duration = Duration::from_secs(5);
 /// How long no node may know a transaction that they refuse, before it is given up: a few blocks and a change of leader.
 const RECEIPT_WITHIN: Duration = Duration::from_secs(6);
 /// First pause after all nodes failed; doubled each time.
@@ -167,13 +169,16 @@ impl Client {
         signed: &SignedTransaction,
         mut report: TransactionReport,
     ) -> Result<TransactionReport, Error> {
-        let path = format!("v1/transactions/{}?wait={}", report.hash, LONG_POLL.as_secs());
+        let path = format!("v1/transactions/{}?wait={}", report.hash, AT_ONE_NODE.as_secs());
         let mut refused = None;
         while report.status != TransactionStatus::Final {
-            match self.get_slow(&path, LONG_POLL).await {
-                Ok(found) => report = found,
-                Err(_) => report = self.find_or_send(signed, report, &mut refused).await?,
+            match self.get_slow::<TransactionReport>(&path, AT_ONE_NODE).await {
+                Ok(found) if found.status == TransactionStatus::Final => return Ok(found),
+                // That node may be alone with it, or behind: the next one hears of it too.
+                Ok(_) => self.pass_over(),
+                Err(_) => {}
             }
+            report = self.find_or_send(signed, report, &mut refused).await?;
             if report.status != TransactionStatus::Final {
                 tokio::time::sleep(POLL).await;
             }
@@ -188,14 +193,14 @@ impl Client {
         report: TransactionReport,
         refused: &mut Option<Instant>,
     ) -> Result<TransactionReport, Error> {
-        let known = match self.find(&report.hash).await {
-            Ok(Some(found)) => Ok(found),
-            _ => self.submit_waiting(signed, Duration::ZERO).await,
-        };
-        match known {
-            Ok(found) => {
+        let found = self.find(&report.hash).await.ok().flatten();
+        if let Some(found) = found.as_ref().filter(|found| found.status == TransactionStatus::Final) {
+            return Ok(found.clone());
+        }
+        match self.submit_waiting(signed, Duration::ZERO).await.or_else(|error| found.ok_or(error)) {
+            Ok(known) => {
                 *refused = None;
-                Ok(found)
+                Ok(known)
             }
             // Nobody can be asked now.
             Err(error) if error.is_transient() => Ok(report),

@@ -304,6 +304,17 @@ async fn an_outage_after_a_transaction_was_taken_is_waited_out() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_alone_with_a_transaction_does_not_keep_it_from_the_others() {
+    let (alone, first) = start(Node { lag: u32::MAX, ..Node::default() }).await;
+    let (well, second) = start(Node::default()).await;
+    let sender = Sender::new(client(&[alone, well]), AccountKey::from_label("ana"), NETWORK);
+    sender.send(pay(1), Duration::from_secs(30)).await.unwrap();
+    let (first, second) = (first.lock().unwrap(), second.lock().unwrap());
+    assert!(first.taken.keys().eq(second.taken.keys()), "the same transaction, and no other");
+    assert_eq!(second.taken.len(), 1);
+}
+
+#[tokio::test]
 async fn nodes_that_never_answer_do_not_stretch_the_limit() {
     let (address, _node) = start(Node { lag: 1, mute: true, ..Node::default() }).await;
     let sender = Sender::new(client(&[address]), AccountKey::from_label("ana"), NETWORK);
