@@ -74,7 +74,7 @@ fn tests() -> Result<()> {
 }
 
 fn soak() -> Result<()> {
-    // Said before hours of work, and not after.
+    // Said before the long tests, and not after them.
     for (tool, install) in
         [("cargo-nextest", "cargo install --locked cargo-nextest"), ("schemathesis", "pip install 'schemathesis==4.*'")]
     {

@@ -216,11 +216,6 @@ async fn refresh(state: &State, package: &Package) -> Result<bool, Error> {
     if let Err(error) = package.update(view) {
         tracing::warn!(purchase = %package.id, %error, "the row names no usable key");
     }
-    let rows = package.view().rows;
-    // A revocation is a row of the purchase: as many rows as at the last look, and nothing was revoked.
-    if package.checked_rows.load(Ordering::Relaxed) == u64::from(rows) {
-        return Ok(true);
-    }
     let bounds = package.bounds();
     let links: BTreeSet<Hash32> = bounds.iter().flat_map(|bound| bound.authority.links.iter().copied()).collect();
     let links: Vec<Hash32> = links.into_iter().collect();
@@ -231,8 +226,7 @@ async fn refresh(state: &State, package: &Package) -> Result<bool, Error> {
     bounds
         .iter()
         .filter(|bound| bound.authority.links.iter().any(|link| revoked.contains(link)))
-        .for_each(|b| b.set_revoked());
-    package.checked_rows.store(u64::from(rows), Ordering::Relaxed);
+        .for_each(|bound| bound.set_revoked());
     Ok(true)
 }
 

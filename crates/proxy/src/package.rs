@@ -103,8 +103,6 @@ pub(crate) struct Package {
     last_call_ms: AtomicU64,
     last_refresh_ms: AtomicU64,
     pub(crate) last_claim_ms: AtomicU64,
-    /// The purchase's rows when all authorities were last looked up among the revoked.
-    pub(crate) checked_rows: AtomicU64,
     /// Duties that the ledger refused.
     pub(crate) backoff: Backoff,
     loaded_ms: u64,
@@ -133,7 +131,6 @@ impl Package {
             last_call_ms: AtomicU64::new(0),
             last_refresh_ms: AtomicU64::new(now_ms),
             last_claim_ms: AtomicU64::new(now_ms),
-            checked_rows: AtomicU64::new(u64::MAX),
             backoff: Backoff::default(),
             loaded_ms: now_ms,
             reconciled: AtomicBool::new(false),
@@ -190,7 +187,6 @@ impl Package {
             inner.bounds.clear();
         }
         inner.bounds.insert(chain, Arc::clone(bound));
-        self.checked_rows.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// Every authority in use, each once.
