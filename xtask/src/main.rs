@@ -95,6 +95,8 @@ fn schemathesis() -> Result<()> {
     let document = format!("{}/openapi.json", network.url());
     let checks = "not_a_server_error";
     Step::new("OpenAPI fuzzing", "schemathesis")
+        .args(["--config-file", "tests/schemathesis.toml"])
+        .dir(&root())
         .args(["run", &document, "--checks", checks, "--max-examples", "200", "--phases", "examples,coverage,fuzzing"])
         // A stream without an end is never an answer to the tool.
         .args(["--exclude-path", "/v1/events"])

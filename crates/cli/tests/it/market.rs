@@ -13,11 +13,22 @@ pub(crate) struct Market {
     _api: Running,
     sidecar: Running,
     door: String,
+    /// Where the sidecar shows its health and what it could claim.
+    pub(crate) admin: String,
 }
 
 impl Market {
-    /// A devnet, a provider with one list and one service, its API, its sidecar.
+    /// A devnet, a provider with one list and one service, its API, its sidecar that claims each second.
     pub(crate) fn open() -> Self {
+        Self::claiming("claim_every_s = 1")
+    }
+
+    /// The same, with a sidecar that leaves claims to its owner.
+    pub(crate) fn claiming_by_hand() -> Self {
+        Self::claiming("claim_every_s = 86400\nclaim_above = \"1000000000000000000000000\"")
+    }
+
+    fn claiming(duty: &str) -> Self {
         let home = folder();
         let at = home.path();
         let devnet = Running::start(at, &["devnet", "--operators", "4"]);
@@ -30,20 +41,19 @@ impl Market {
             &["lists", "publish", ".surety/datasets/names.dataset", "--provider", "1", "--account", "dev:provider"],
         );
         assert_eq!(published["dataset"], 1);
-        let (api, door) = (free(), free());
+        let (api, door, admin) = (free(), free(), free());
         let template = works(at, &["provider", "template"]);
         let listing = listing(&template, &door);
         write(at, "service.json", &listing.to_string());
         works(at, &["provider", "list", "service.json", "--account", "dev:provider"]);
         let served = Running::start(at, &["provider", "serve", "--listen", &api]);
         let config = format!(
-            "listen = \"{door}\"\nadmin = \"{}\"\nauthority = \"{door}\"\ndata = \"sidecar\"\nprovider = 1\n\
-             [[service]]\nid = 1\npath = \"/api/v1\"\nupstream = \"http://{api}\"\n[duties]\ntick_ms = 200\nclaim_every_s = 1\n",
-            free()
+            "listen = \"{door}\"\nadmin = \"{admin}\"\nauthority = \"{door}\"\ndata = \"sidecar\"\nprovider = 1\n\
+             [[service]]\nid = 1\npath = \"/api/v1\"\nupstream = \"http://{api}\"\n[duties]\ntick_ms = 200\n{duty}\n",
         );
         write(at, "sidecar.toml", &config);
         let sidecar = start_sidecar(at, &door);
-        Self { home, devnet, _api: served, sidecar, door }
+        Self { home, devnet, _api: served, sidecar, door, admin }
     }
 
     /// kill -9 and a new one.
