@@ -1,0 +1,297 @@
+//! Watching a call: counts its instructions, stops it when they are too many, and notes what [`Trace`] shows.
+//!
+//! Everything kept is bounded, whatever the code does: a list that is full sets [`Trace::truncated`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use revm::Inspector;
+use revm::bytecode::opcode;
+use revm::context_interface::{ContextTr, CreateScheme, Transaction as _};
+use revm::interpreter::interpreter::EthInterpreter;
+use revm::interpreter::interpreter_types::{InputsTr, Jumps};
+use revm::interpreter::{
+    CallInputs, CallOutcome, CallScheme, CreateInputs, CreateOutcome, InstructionResult, Interpreter,
+};
+
+use crate::{Frame, FrameKind, NativeTransfer, Opcodes, SelfDestruct};
+
+/// Frames kept of one call.
+const MAX_FRAMES: usize = 8_192;
+/// Hashed inputs kept of one call.
+const MAX_PREIMAGES: usize = 8_192;
+/// Native transfers kept of one call.
+const MAX_TRANSFERS: usize = 8_192;
+
+/// Values computed from a caller that are remembered of one call.
+const MAX_MASKED: usize = 64;
+/// Addresses kept that callers were compared with.
+const MAX_COMPARED: usize = 256;
+
+/// The inspector of one call.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) native: Vec<NativeTransfer>,
+    pub(crate) selfdestructs: Vec<SelfDestruct>,
+    pub(crate) preimages: BTreeMap<B256, Bytes>,
+    pub(crate) opcodes: BTreeMap<Address, Opcodes>,
+    pub(crate) compared: BTreeSet<Address>,
+    masked: Vec<Masked>,
+    pub(crate) steps: u64,
+    pub(crate) truncated: bool,
+    /// Set once the instructions were too many; every frame then ends at its next one.
+    pub(crate) exhausted: bool,
+    allowed_steps: u64,
+    open: Vec<Open>,
+}
+
+/// A value that code computed from its caller, and how an address is had back from what it is compared with.
+#[derive(Clone, Copy, Debug)]
+struct Masked {
+    value: U256,
+    mask: Mask,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mask {
+    Nothing,
+    Xor(U256),
+    Plus(U256),
+}
+
+/// A frame that runs. The lengths say what is to be forgotten if it fails.
+#[derive(Debug)]
+struct Open {
+    frame: Option<usize>,
+    next_frame: usize,
+    native: usize,
+    selfdestructs: usize,
+    opcodes: Opcodes,
+}
+
+impl Watch {
+    pub(crate) const fn new(allowed_steps: u64) -> Self {
+        Self {
+            frames: Vec::new(),
+            native: Vec::new(),
+            selfdestructs: Vec::new(),
+            preimages: BTreeMap::new(),
+            opcodes: BTreeMap::new(),
+            compared: BTreeSet::new(),
+            masked: Vec::new(),
+            steps: 0,
+            truncated: false,
+            exhausted: false,
+            allowed_steps,
+            open: Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, frame: impl FnOnce(u16) -> Frame) {
+        let depth = u16::try_from(self.open.len()).unwrap_or(u16::MAX);
+        let kept = self.frames.len() < MAX_FRAMES;
+        self.open.push(Open {
+            frame: kept.then_some(self.frames.len()),
+            next_frame: self.frames.len(),
+            native: self.native.len(),
+            selfdestructs: self.selfdestructs.len(),
+            opcodes: Opcodes::default(),
+        });
+        if kept {
+            self.frames.push(frame(depth));
+        }
+        self.truncated |= !kept;
+    }
+
+    fn leave(&mut self, code: Address, ok: bool) -> Option<&mut Frame> {
+        let open = self.open.pop()?;
+        self.opcodes.entry(code).or_default().merge(&open.opcodes);
+        if !ok {
+            self.native.truncate(open.native);
+            self.selfdestructs.truncate(open.selfdestructs);
+            for frame in &mut self.frames[open.next_frame..] {
+                frame.kept = false;
+            }
+        }
+        let frame = self.frames.get_mut(open.frame?)?;
+        frame.ok = ok;
+        Some(frame)
+    }
+
+    fn transfer(&mut self, from: Address, to: Address, value: U256) {
+        if value.is_zero() {
+            return;
+        }
+        if self.native.len() >= MAX_TRANSFERS {
+            self.truncated = true;
+            return;
+        }
+        self.native.push(NativeTransfer { from, to, value });
+    }
+
+    /// Notes whom the caller or the origin is compared with, also through a mask that hides the address.
+    fn note_comparison(&mut self, opcode: u8, operands: (U256, U256), people: [Address; 2]) {
+        let people = people.map(|person| U256::from_be_slice(person.as_slice()));
+        let (a, b) = operands;
+        for (known, other) in [(a, b), (b, a)] {
+            let plain = people.contains(&known).then_some(Mask::Nothing);
+            let mask =
+                plain.or_else(|| self.masked.iter().find(|masked| masked.value == known).map(|masked| masked.mask));
+            let Some(mask) = mask else { continue };
+            let compared = match mask {
+                Mask::Nothing => other,
+                Mask::Xor(with) => other ^ with,
+                Mask::Plus(with) => other.wrapping_sub(with),
+            };
+            let made = match (opcode, mask) {
+                (opcode::XOR, Mask::Nothing) => Some(Masked { value: known ^ other, mask: Mask::Xor(other) }),
+                (opcode::ADD, Mask::Nothing) => {
+                    Some(Masked { value: known.wrapping_add(other), mask: Mask::Plus(other) })
+                }
+                _ => None,
+            };
+            if let Some(made) = made
+                && self.masked.len() < MAX_MASKED
+            {
+                self.masked.push(made);
+            }
+            // Small numbers are lengths, flags and precompiles; ADD compares nothing.
+            let is_address = compared.bit_len() > 80 && compared.bit_len() <= 160;
+            if opcode != opcode::ADD && is_address && !people.contains(&compared) && self.compared.len() < MAX_COMPARED
+            {
+                self.compared.insert(Address::from_word(compared.into()));
+            }
+        }
+    }
+
+    /// Notes what is about to be hashed, when it has the size of a mapping's key and slot.
+    fn note_preimage(&mut self, interpreter: &Interpreter<EthInterpreter>) {
+        let (Ok(offset), Ok(size)) = (interpreter.stack.peek(0), interpreter.stack.peek(1)) else {
+            return;
+        };
+        let (Ok(offset), Ok(size)) = (usize::try_from(offset), usize::try_from(size)) else {
+            return;
+        };
+        if !(20..=96).contains(&size) {
+            return;
+        }
+        if self.preimages.len() >= MAX_PREIMAGES {
+            self.truncated = true;
+            return;
+        }
+        let mut input = [0; 96];
+        let memory = interpreter.memory.context_memory();
+        // Memory that was not written yet reads as zero, and grows only once the instruction runs.
+        let present = memory.get(offset.min(memory.len())..).unwrap_or_default();
+        let taken = present.len().min(size);
+        input[..taken].copy_from_slice(&present[..taken]);
+        let input = &input[..size];
+        self.preimages.entry(keccak256(input)).or_insert_with(|| Bytes::copy_from_slice(input));
+    }
+}
+
+impl<CTX: ContextTr> Inspector<CTX, EthInterpreter> for Watch {
+    #[inline]
+    fn step(&mut self, interpreter: &mut Interpreter<EthInterpreter>, context: &mut CTX) {
+        if self.steps >= self.allowed_steps {
+            self.exhausted = true;
+            interpreter.halt(InstructionResult::OutOfGas);
+            return;
+        }
+        self.steps += 1;
+        let opcode = interpreter.bytecode.opcode();
+        if let Some(open) = self.open.last_mut() {
+            open.opcodes.insert(opcode);
+        }
+        match opcode {
+            opcode::KECCAK256 => self.note_preimage(interpreter),
+            opcode::EQ | opcode::SUB | opcode::XOR | opcode::ADD => {
+                if let (Ok(a), Ok(b)) = (interpreter.stack.peek(0), interpreter.stack.peek(1)) {
+                    let people = [interpreter.input.caller_address(), context.tx().caller()];
+                    self.note_comparison(opcode, (a, b), people);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, context: &mut CTX, inputs: &mut CallInputs) -> Option<CallOutcome> {
+        self.enter(|depth| {
+            let input = inputs.input.as_bytes(context);
+            Frame {
+                depth,
+                kind: kind_of_call(inputs.scheme),
+                from: inputs.caller,
+                to: inputs.bytecode_address,
+                context: inputs.target_address,
+                value: inputs.transfer_value().unwrap_or_default(),
+                input: Bytes::copy_from_slice(&input[..input.len().min(Frame::INPUT_KEPT)]),
+                input_len: input.len() as u64,
+                ok: false,
+                kept: true,
+            }
+        });
+        self.transfer(inputs.transfer_from(), inputs.transfer_to(), inputs.transfer_value().unwrap_or_default());
+        None
+    }
+
+    fn call_end(&mut self, _context: &mut CTX, inputs: &CallInputs, outcome: &mut CallOutcome) {
+        self.leave(inputs.bytecode_address, outcome.result.result.is_ok());
+    }
+
+    fn create(&mut self, _context: &mut CTX, inputs: &mut CreateInputs) -> Option<CreateOutcome> {
+        self.enter(|depth| Frame {
+            depth,
+            kind: match inputs.scheme() {
+                CreateScheme::Create2 { .. } => FrameKind::Create2,
+                CreateScheme::Create | CreateScheme::Custom { .. } => FrameKind::Create,
+            },
+            from: inputs.caller(),
+            to: Address::ZERO,
+            context: Address::ZERO,
+            value: inputs.value(),
+            input: Bytes::new(),
+            input_len: inputs.init_code().len() as u64,
+            ok: false,
+            kept: true,
+        });
+        // The recipient is known only at the end; the place in the order is this one.
+        self.transfer(inputs.caller(), Address::ZERO, inputs.value());
+        None
+    }
+
+    fn create_end(&mut self, _context: &mut CTX, inputs: &CreateInputs, outcome: &mut CreateOutcome) {
+        let address = outcome.address.unwrap_or_default();
+        let native = self.open.last().map(|open| open.native);
+        let ok = outcome.result.result.is_ok();
+        if let Some(frame) = self.leave(address, ok) {
+            frame.to = address;
+            frame.context = address;
+        }
+        if ok
+            && !inputs.value().is_zero()
+            && let Some(transfer) = native.and_then(|index| self.native.get_mut(index))
+        {
+            transfer.to = address;
+        }
+    }
+
+    fn selfdestruct(&mut self, contract: Address, beneficiary: Address, value: U256) {
+        self.transfer(contract, beneficiary, value);
+        if self.selfdestructs.len() >= MAX_TRANSFERS {
+            self.truncated = true;
+            return;
+        }
+        self.selfdestructs.push(SelfDestruct { contract, beneficiary, value });
+    }
+}
+
+const fn kind_of_call(scheme: CallScheme) -> FrameKind {
+    match scheme {
+        CallScheme::Call => FrameKind::Call,
+        CallScheme::CallCode => FrameKind::CallCode,
+        CallScheme::DelegateCall => FrameKind::DelegateCall,
+        CallScheme::StaticCall => FrameKind::StaticCall,
+    }
+}

@@ -1,0 +1,167 @@
+//! Recording all state that a simulation reads, so that anyone can run it again without the chain.
+//!
+//! A [`Witness`] answers exactly what was asked when it was recorded. Running the same calls on it gives the same bytes; asking
+//! anything else is [`StateError::Absent`], never a silent zero.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+use crate::{Account, Head, Snapshot, Source, StateError};
+
+/// A source that remembers everything it was asked.
+#[derive(Debug)]
+pub struct Recorder {
+    source: Arc<dyn Source>,
+    witness: Mutex<Witness>,
+}
+
+impl Recorder {
+    /// A recorder in front of a source.
+    pub fn new(source: Arc<dyn Source>) -> Self {
+        Self { source, witness: Mutex::default() }
+    }
+
+    /// The snapshot with a recorder in front of its source.
+    pub fn record(snapshot: &Snapshot) -> (Snapshot, Arc<Self>) {
+        let recorder = Arc::new(Self::new(Arc::clone(&snapshot.source)));
+        let recorded = Snapshot { head: snapshot.head.clone(), source: Arc::<Self>::clone(&recorder) };
+        (recorded, recorder)
+    }
+
+    /// What was read so far.
+    pub fn witness(&self) -> Witness {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Witness> {
+        // A thread that died while it held the lock left whole entries: each is one insertion.
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Recorder {
+    fn account(&self, address: Address) -> Result<Option<Account>, StateError> {
+        if let Some(known) = self.lock().accounts.get(&address) {
+            return Ok(*known);
+        }
+        let account = self.source.account(address)?;
+        Ok(*self.lock().accounts.entry(address).or_insert(account))
+    }
+
+    fn code(&self, address: Address, code_hash: B256) -> Result<Bytes, StateError> {
+        if let Some(known) = self.lock().codes.get(&code_hash) {
+            return Ok(known.clone());
+        }
+        let code = self.source.code(address, code_hash)?;
+        Ok(self.lock().codes.entry(code_hash).or_insert(code).clone())
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
+        if let Some(known) = self.lock().slot(address, slot) {
+            return Ok(known);
+        }
+        let value = self.source.storage(address, slot)?;
+        Ok(*self.lock().storage.entry(address).or_default().entry(slot).or_insert(value))
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, StateError> {
+        if let Some(known) = self.lock().block_hashes.get(&number) {
+            return Ok(*known);
+        }
+        let hash = self.source.block_hash(number)?;
+        Ok(*self.lock().block_hashes.entry(number).or_insert(hash))
+    }
+
+    fn prefetch(&self, wanted: &[(Address, Vec<U256>)]) {
+        self.source.prefetch(wanted);
+    }
+}
+
+/// All state that a simulation read: the evidence by which it can be run again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Accounts, `None` where there was none.
+    pub accounts: BTreeMap<Address, Option<Account>>,
+    /// Code by its hash, which is checked again when it runs.
+    pub codes: BTreeMap<B256, Bytes>,
+    /// Slots, zeros included.
+    pub storage: BTreeMap<Address, BTreeMap<U256, U256>>,
+    /// Hashes of earlier blocks.
+    pub block_hashes: BTreeMap<u64, B256>,
+}
+
+impl Witness {
+    /// Keccak-256 of the borsh encoding: what evidence cites as `reads_root`.
+    pub fn digest(&self) -> B256 {
+        let mut encoded = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = BorshSerialize::serialize(self, &mut encoded);
+        keccak256(encoded)
+    }
+
+    /// The snapshot to run on: this state under the block it was read at.
+    pub fn snapshot(&self, head: Head) -> Snapshot {
+        Snapshot { head, source: Arc::new(self.clone()) }
+    }
+
+    /// The first thing that another source has differently, for people; `None` when all is the same there.
+    ///
+    /// # Errors
+    /// When the other source cannot say.
+    pub fn difference(&self, source: &dyn Source) -> Result<Option<String>, StateError> {
+        for (address, account) in &self.accounts {
+            if source.account(*address)? != *account {
+                return Ok(Some(format!("account {address}")));
+            }
+        }
+        for (address, slots) in &self.storage {
+            for (slot, value) in slots {
+                if source.storage(*address, *slot)? != *value {
+                    return Ok(Some(format!("slot {slot:#x} of {address}")));
+                }
+            }
+        }
+        for (number, hash) in &self.block_hashes {
+            if source.block_hash(*number)? != *hash {
+                return Ok(Some(format!("hash of block {number}")));
+            }
+        }
+        Ok(None)
+    }
+
+    fn slot(&self, address: Address, slot: U256) -> Option<U256> {
+        self.storage.get(&address)?.get(&slot).copied()
+    }
+}
+
+impl Source for Witness {
+    fn account(&self, address: Address) -> Result<Option<Account>, StateError> {
+        self.accounts.get(&address).copied().ok_or_else(|| absent(format!("account {address}")))
+    }
+
+    fn code(&self, _address: Address, code_hash: B256) -> Result<Bytes, StateError> {
+        let code = self.codes.get(&code_hash).cloned().ok_or_else(|| absent(format!("code {code_hash}")))?;
+        // A record comes from whoever is doubted.
+        if keccak256(&code) != code_hash {
+            return Err(StateError::Proof(format!("code {code_hash} is other code")));
+        }
+        Ok(code)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
+        self.slot(address, slot).ok_or_else(|| absent(format!("slot {slot:#x} of {address}")))
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, StateError> {
+        self.block_hashes.get(&number).copied().ok_or_else(|| absent(format!("hash of block {number}")))
+    }
+}
+
+const fn absent(what: String) -> StateError {
+    StateError::Absent { what }
+}
