@@ -8,7 +8,7 @@ use surety_primitives::Seconds;
 use surety_security::lists::{Dataset, Format, Semantics, Source, SourceSpec, Subject};
 use surety_security::phishing::compat::{Config, Configs, Detector};
 use surety_security::router::{answer, request};
-use surety_security::{Lists, SERVICES};
+use surety_security::{Lists, SERVICES, Sources};
 
 fn main() {
     divan::main();
@@ -91,7 +91,10 @@ fn phishing_whole_answer(bencher: Bencher<'_, '_>, host: &str) {
 fn address_gather_and_judge(bencher: Bencher<'_, '_>, address: &str) {
     let lists = lists();
     let Ok(request) = request(address, "", Seconds(0)) else { return };
-    bencher.bench_local(|| SERVICES[1].gather(&lists, &request).map(|gathered| SERVICES[1].judge(&gathered).result));
+    bencher.bench_local(|| {
+        let gathered = SERVICES[1].gather(Sources::from(&lists), &request)?;
+        SERVICES[1].judge(&gathered).map(|verdict| verdict.result)
+    });
 }
 
 #[divan::bench(args = ["0x12d66f87a04a9e220743712ce6d9bb1b5616b8fc", "0x0000000000000000000000000000000000000007"])]

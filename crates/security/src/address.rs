@@ -1,19 +1,22 @@
-//! `address_security`: what lists say of an address (`security-services.md` 3.2).
+//! `address_security`: what lists, and where a chain is named its state, say of an address (`security-services.md` 3.2).
 //!
 //! Three states: "1" when a list says so, "0" when a list that could say so does not, absent (and named in
 //! `surety.unknown`) when no loaded list can tell.
 
 use std::collections::HashMap;
 
+use alloy_primitives::Address;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use surety_evm::Account;
 use surety_primitives::dataset::{Entry, Key};
 
 use crate::chains::is_supported;
-use crate::envelope::{Reason, Refusal, Standing, Unknown, Verdict, raw};
+use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::lists::{Dataset, Date, Semantics, Subject as About, address, kind, merge};
 use crate::phishing::source_names;
-use crate::service::{Gathered, Lists, Looked, Request, Service, Subject};
+use crate::service::{Chains, Gathered, Lists, Looked, Request, Service, Sources, Subject};
+use crate::state::{State, block_of, chain_of, reason};
 
 /// The flags that labels set, in the order in which they are written.
 const FLAGS: [&str; 14] = [
@@ -35,13 +38,12 @@ const FLAGS: [&str; 14] = [
 const SANCTIONED: usize = 0;
 const DOUBT: usize = 5;
 
-/// Fields that lists cannot tell, and what they would need.
-const BEYOND_LISTS: [Unknown; 5] = [
-    Unknown { field: "fake_standard_interface", reason: Reason::NoState },
-    Unknown { field: "gas_abuse", reason: Reason::NoState },
-    Unknown { field: "reinit", reason: Reason::NoState },
-    Unknown { field: "contract_address", reason: Reason::NoState },
-    Unknown { field: "number_of_malicious_contracts_created", reason: Reason::NoHistory },
+/// Fields that neither lists nor state tell here, and what they would need.
+const BEYOND: [Unknown; 4] = [
+    Unknown::new("fake_standard_interface", Reason::NoState),
+    Unknown::new("gas_abuse", Reason::NoState),
+    Unknown::new("reinit", Reason::NoState),
+    Unknown::new("number_of_malicious_contracts_created", Reason::NoHistory),
 ];
 
 /// The flag of one word of a label. A word that no flag stands for is a doubt and not a verdict.
@@ -73,13 +75,45 @@ const ALLOW: u8 = kind(About::Address, Semantics::Allow);
 const DECIDING: [u8; 2] = [LABEL, DENY];
 
 /// The address that is asked about, on a chain that is known.
-fn subject(request: &Request) -> Result<[u8; 20], Refusal> {
+fn subject(request: &Request, chains: &Chains) -> Result<[u8; 20], Refusal> {
     let subject = address(&request.segment).ok_or(Refusal::Address)?;
-    if request.query.get("chain_id").is_some_and(|chain_id| !is_supported(chain_id)) {
+    if request.get("chain_id").is_some_and(|chain_id| !is_supported(chain_id, chains)) {
         return Err(Refusal::Chain);
     }
     Ok(subject)
 }
+
+/// The state that the question names, where there is any.
+fn state(sources: Sources<'_>, request: &Request) -> Result<State, Refusal> {
+    let block = block_of(request.get("block"))?;
+    match request.get("chain_id").and_then(|id| chain_of(id).ok()).filter(|id| sources.chains.contains_key(id)) {
+        Some(chain_id) => sources.pin(chain_id, block),
+        None => Ok(State::Absent(Reason::NoState)),
+    }
+}
+
+/// What the code at an address says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OnChain {
+    is_contract: bool,
+    delegates_to: Option<[u8; 20]>,
+}
+
+/// Reads what stands at the address. An account that delegates (EIP-7702) is its holder's still, and no contract.
+fn on_chain(state: &State, subject: [u8; 20]) -> Result<OnChain, Reason> {
+    let pinned = state.pinned().ok_or_else(|| state.why_absent())?;
+    let source = &pinned.snapshot().source;
+    let unread = |error| reason(&error);
+    let address = Address::from(subject);
+    let account = source.account(address).map_err(unread)?.filter(Account::has_code);
+    let Some(account) = account else { return Ok(OnChain { is_contract: false, delegates_to: None }) };
+    let code = source.code(address, account.code_hash).map_err(unread)?;
+    let delegates_to = code.strip_prefix(&DELEGATION).and_then(|target| <[u8; 20]>::try_from(target).ok());
+    Ok(OnChain { is_contract: delegates_to.is_none(), delegates_to })
+}
+
+/// How the code of an account that delegates begins (EIP-7702).
+const DELEGATION: [u8; 3] = [0xef, 0x01, 0x00];
 
 /// A dataset about addresses with its indexes.
 #[derive(Debug)]
@@ -119,8 +153,34 @@ impl Addresses {
         Self { dataset, labelled, can_set, trusted }
     }
 
+    /// Whether one of the sources tells of sanctions.
+    pub(crate) const fn knows_sanctions(&self) -> bool {
+        self.can_set[SANCTIONED] != 0
+    }
+
     pub(crate) const fn dataset(&self) -> &Dataset {
         &self.dataset
+    }
+
+    /// The look-ups that decide what is said of an address, and that it is trusted where it is.
+    pub(crate) fn look_up(&self, subject: &[u8; 20]) -> Vec<Looked<'_>> {
+        let look_up = |kind| Key::new(kind, subject).ok().map(|key| Looked::up(&self.dataset, key));
+        let trusted = look_up(ALLOW).filter(|looked| looked.entry.is_some());
+        DECIDING.into_iter().filter_map(look_up).chain(trusted).collect()
+    }
+
+    /// What lists say of an address, in the words of the flags.
+    pub(crate) fn standing_of(&self, subject: &[u8; 20], stale: u64) -> Standing {
+        let said = self.labelled.get(subject).copied().unwrap_or_default();
+        let flags = FLAGS.iter().zip(said).filter(|(_, bits)| *bits != 0).map(|(flag, _)| *flag);
+        let is_trusted = self.trusted.get(&ends(subject)).is_some_and(|near| near.contains(subject));
+        let can_say = self.can_set.iter().fold(0, |all, bits| all | bits);
+        let why_unknown = match said.iter().all(|bits| *bits == 0) {
+            true if can_say == 0 => Some(Reason::NoSource),
+            true if can_say & stale != 0 => Some(Reason::ListStale),
+            _ => None,
+        };
+        Standing { flags: flags.collect(), is_trusted, look_alike_of: self.look_alike(subject), why_unknown }
     }
 
     /// A trusted address with the same first and last four digits, which is what people compare.
@@ -132,6 +192,44 @@ impl Addresses {
 
 const fn ends(address: &[u8; 20]) -> [u8; 4] {
     [address[0], address[1], address[18], address[19]]
+}
+
+/// What lists say of one address that takes part in something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The flags that are set, in the order of the result's.
+    pub flags: Vec<&'static str>,
+    /// Whether a list of trusted addresses has it.
+    pub is_trusted: bool,
+    /// A trusted address that it resembles.
+    pub look_alike_of: Option<[u8; 20]>,
+    /// Why no flag being set says nothing.
+    pub why_unknown: Option<Reason>,
+}
+
+impl Standing {
+    /// Whether some list says that it is bad.
+    pub const fn is_bad(&self) -> bool {
+        !self.flags.is_empty()
+    }
+
+    /// Whether a list of sanctions has it.
+    pub fn is_sanctioned(&self) -> bool {
+        self.flags.contains(&FLAGS[SANCTIONED])
+    }
+
+    /// GoPlus' `malicious_address`: 1, 0, or nothing where nothing is known.
+    pub fn malicious(&self) -> Option<u8> {
+        if self.is_bad() { Some(1) } else { self.why_unknown.is_none().then_some(0) }
+    }
+}
+
+/// What these lists say of an address.
+pub fn standing_of(lists: &Lists, subject: &[u8; 20], request: &Request) -> Standing {
+    match &lists.addresses {
+        Some(addresses) => addresses.standing_of(subject, request.stale_sources(&addresses.dataset)),
+        None => Standing { why_unknown: Some(Reason::ListMissing), ..Standing::default() },
+    }
 }
 
 #[derive(Serialize)]
@@ -148,6 +246,7 @@ struct Security {
     data_source: String,
     sanctioned_as_of: Option<Date>,
     look_alike_of: Option<[u8; 20]>,
+    on_chain: Option<OnChain>,
     verdict: Standpoint,
 }
 
@@ -165,6 +264,12 @@ impl Serialize for Security {
         }
         if let Some(address) = self.look_alike_of {
             map.serialize_entry("look_alike_of", &const_hex::encode_prefixed(address))?;
+        }
+        if let Some(on_chain) = self.on_chain {
+            map.serialize_entry("contract_address", if on_chain.is_contract { "1" } else { "0" })?;
+        }
+        if let Some(target) = self.on_chain.and_then(|on_chain| on_chain.delegates_to) {
+            map.serialize_entry("delegates_to", &const_hex::encode_prefixed(target))?;
         }
         map.serialize_entry("verdict", &self.verdict)?;
         map.end()
@@ -188,47 +293,55 @@ impl Service for AddressSecurity {
         lists.addresses().into_iter().collect()
     }
 
+    fn reads_state(&self) -> bool {
+        true
+    }
+
     fn required(&self, request: &Request) -> Vec<Key> {
-        let Ok(subject) = subject(request) else { return Vec::new() };
+        let Ok(subject) = subject(request, &Chains::new()) else { return Vec::new() };
         DECIDING.into_iter().filter_map(|kind| Key::new(kind, &subject).ok()).collect()
     }
 
-    fn gather<'a>(&self, lists: &'a Lists, request: &Request) -> Result<Gathered<'a>, Refusal> {
-        let subject = subject(request)?;
+    fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {
+        let subject = subject(request, sources.chains)?;
+        let lists = sources.lists;
         let mut looked = Vec::new();
         let mut stale = 0;
         if let Some(addresses) = &lists.addresses {
-            stale = addresses.dataset.stale_sources(request.at);
-            let look_up = |kind| Key::new(kind, &subject).ok().map(|key| Looked::up(&addresses.dataset, key));
-            looked.extend(DECIDING.into_iter().filter_map(look_up));
-            looked.extend(look_up(ALLOW).filter(|looked| looked.entry.is_some()));
+            stale = request.stale_sources(&addresses.dataset);
+            looked = addresses.look_up(&subject);
         }
-        Ok(Gathered { lists, subject: Subject::Address(subject), looked, stale })
+        let state = state(sources, request)?;
+        Ok(Gathered { lists, subject: Subject::Address(subject), looked, stale, state })
     }
 
-    fn judge<'a>(&self, gathered: &Gathered<'a>) -> Verdict<'a> {
-        match (&gathered.lists.addresses, &gathered.subject) {
-            (Some(addresses), Subject::Address(address)) => judge(addresses, address, gathered),
-            _ => no_list(),
-        }
+    fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Verdict<'a>, Refusal> {
+        let Subject::Address(subject) = gathered.subject else { return Err(Refusal::Address) };
+        Ok(match &gathered.lists.addresses {
+            Some(addresses) => judge(addresses, &subject, gathered),
+            None => no_list(&subject, gathered),
+        })
     }
 }
 
-fn no_list() -> Verdict<'static> {
+/// The fields that state tells, and those that nothing tells.
+fn beyond_lists(on_chain: Result<OnChain, Reason>) -> Vec<Unknown> {
+    let untold = on_chain.err().map(|reason| Unknown::new("contract_address", reason));
+    BEYOND.into_iter().chain(untold).collect()
+}
+
+fn no_list<'a>(subject: &[u8; 20], gathered: &Gathered<'a>) -> Verdict<'a> {
+    let on_chain = on_chain(&gathered.state, *subject);
     let security = Security {
         flags: [None; FLAGS.len()],
         data_source: String::new(),
         sanctioned_as_of: None,
         look_alike_of: None,
+        on_chain: on_chain.ok(),
         verdict: Standpoint::Unknown,
     };
-    let missing = FLAGS.map(|field| Unknown { field, reason: Reason::ListMissing });
-    Verdict {
-        result: raw(&security),
-        unknown: missing.into_iter().chain(BEYOND_LISTS).collect(),
-        standing: Standing::Attested,
-        looked: Vec::new(),
-    }
+    let missing = FLAGS.map(|field| Unknown::new(field, Reason::ListMissing));
+    Verdict::attested(raw(&security), missing.into_iter().chain(beyond_lists(on_chain)).collect())
 }
 
 fn judge<'a>(addresses: &'a Addresses, address: &[u8; 20], gathered: &Gathered<'a>) -> Verdict<'a> {
@@ -236,11 +349,12 @@ fn judge<'a>(addresses: &'a Addresses, address: &[u8; 20], gathered: &Gathered<'
     let mut unknown = Vec::new();
     let mut flags = [None; FLAGS.len()];
     for (flag, known) in flags.iter_mut().enumerate() {
-        match state(said[flag], addresses.can_set[flag], gathered.stale) {
+        match known_as(said[flag], addresses.can_set[flag], gathered.stale) {
             Ok(set) => *known = Some(set),
-            Err(reason) => unknown.push(Unknown { field: FLAGS[flag], reason }),
+            Err(reason) => unknown.push(Unknown::new(FLAGS[flag], reason)),
         }
     }
+    let on_chain = on_chain(&gathered.state, *address);
     let is_stale = unknown.iter().any(|unknown| unknown.reason == Reason::ListStale);
     let nothing_known = flags.iter().all(Option::is_none);
     let security = Security {
@@ -253,14 +367,16 @@ fn judge<'a>(addresses: &'a Addresses, address: &[u8; 20], gathered: &Gathered<'
         data_source: source_names(&addresses.dataset, said.iter().fold(0, |all, bits| all | bits)),
         sanctioned_as_of: flags[SANCTIONED].and_then(|_| oldest(&addresses.dataset, addresses.can_set[SANCTIONED])),
         look_alike_of: addresses.look_alike(address),
+        on_chain: on_chain.ok(),
     };
-    unknown.extend(BEYOND_LISTS);
-    Verdict { result: raw(&security), unknown, standing: Standing::Provable, looked: gathered.looked.clone() }
+    unknown.extend(beyond_lists(on_chain));
+    let attested = if on_chain.is_ok() { vec!["contract_address", "delegates_to"] } else { Vec::new() };
+    Verdict { attested, ..Verdict::provable(raw(&security), unknown, gathered.looked.clone()) }
 }
 
 /// The state of one flag: set by these sources, settable by those, of which some are over-age. A flag that is set stays
 /// set however old the list, with its date beside it; one that is not set is "0" only if all that could set it are in date.
-const fn state(said: u64, can_set: u64, stale: u64) -> Result<bool, Reason> {
+const fn known_as(said: u64, can_set: u64, stale: u64) -> Result<bool, Reason> {
     if said != 0 {
         Ok(true)
     } else if can_set == 0 {

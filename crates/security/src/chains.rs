@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::envelope::{Refusal, Standing, Verdict, raw};
-use crate::service::{Gathered, Lists, Request, Service, Subject};
+use crate::envelope::{Refusal, Verdict, raw};
+use crate::service::{Chains, Gathered, Request, Service, Sources};
+use crate::state::{State, chain_of};
 
 /// Chain id and name. Labels belong to an address, which is the same on every EVM chain.
 const CHAINS: &[(&str, &str)] = &[
@@ -17,15 +18,15 @@ const CHAINS: &[(&str, &str)] = &[
     ("59144", "Linea"),
 ];
 
-/// Whether `chain_id` is one of the chains.
-pub(crate) fn is_supported(chain_id: &str) -> bool {
-    CHAINS.iter().any(|(id, _)| *id == chain_id)
+/// Whether `chain_id` is one of the chains, or one that state is read from.
+pub(crate) fn is_supported(chain_id: &str, chains: &Chains) -> bool {
+    CHAINS.iter().any(|(id, _)| *id == chain_id) || chain_of(chain_id).is_ok_and(|id| chains.contains_key(&id))
 }
 
 #[derive(Serialize)]
-struct Chain {
-    name: &'static str,
-    id: &'static str,
+struct Named {
+    name: String,
+    id: String,
 }
 
 /// The service.
@@ -40,12 +41,15 @@ impl Service for SupportedChains {
         "/api/v1/supported_chains"
     }
 
-    fn gather<'a>(&self, lists: &'a Lists, _request: &Request) -> Result<Gathered<'a>, Refusal> {
-        Ok(Gathered { lists, subject: Subject::Nothing, looked: Vec::new(), stale: 0 })
+    fn gather<'a>(&self, sources: Sources<'a>, _request: &Request) -> Result<Gathered<'a>, Refusal> {
+        let named = CHAINS.iter().map(|&(id, name)| Named { name: name.to_owned(), id: id.to_owned() });
+        let others = sources.chains.keys().map(u64::to_string).filter(|id| CHAINS.iter().all(|(known, _)| known != id));
+        let others = others.map(|id| Named { name: format!("Chain {id}"), id });
+        let all: Vec<Named> = named.chain(others).collect();
+        Ok(Gathered::about(sources.lists, all, State::None))
     }
 
-    fn judge<'a>(&self, _gathered: &Gathered<'a>) -> Verdict<'a> {
-        let chains: Vec<Chain> = CHAINS.iter().map(|&(id, name)| Chain { name, id }).collect();
-        Verdict { result: raw(&chains), unknown: Vec::new(), standing: Standing::Attested, looked: Vec::new() }
+    fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Verdict<'a>, Refusal> {
+        Ok(Verdict::attested(raw(&gathered.question::<Vec<Named>>()), Vec::new()))
     }
 }

@@ -1,16 +1,20 @@
 //! How an answer looks on the wire: GoPlus' envelope with one object of ours beside the result
 //! (`security-services.md` section 1).
 
+use std::borrow::Cow;
+
 use borsh::BorshSerialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use surety_primitives::answer::Basis;
 use surety_primitives::answer::claims::{Claim, Claims};
+use surety_primitives::answer::{Basis, BlockRef};
 use surety_primitives::hash::h;
 use surety_primitives::{Hash32, codec};
 
+use crate::evidence::Item;
 use crate::lists::{Dataset, Date, describe};
 use crate::service::{ENGINE, Looked, Request, engine};
+use crate::state::Replay;
 
 /// Success.
 pub const SUCCESS: u16 = 1;
@@ -23,9 +27,24 @@ pub enum Refusal {
     /// Not a 20-byte address in hex.
     #[error("address malformed")]
     Address,
-    /// A chain that no list is about.
+    /// A chain that no list is about, or that no state is read from.
     #[error("chain not supported")]
     Chain,
+    /// No code at the address.
+    #[error("not a contract")]
+    NotAContract,
+    /// Nothing is known of the contract.
+    #[error("nothing is known of the contract")]
+    NothingKnown,
+    /// No list knows the dApp.
+    #[error("dApp not found")]
+    Dapp,
+    /// No interface of the contract is known.
+    #[error("ABI not found")]
+    Abi,
+    /// The interface has no such function.
+    #[error("function not supported")]
+    Function,
     /// A parameter is missing, given twice, too long or makes no sense.
     #[error("parameter error: {0}")]
     Parameter(String),
@@ -40,6 +59,11 @@ impl Refusal {
         match self {
             Self::Address => 2004,
             Self::Chain => 2018,
+            Self::NotAContract => 2020,
+            Self::NothingKnown => 2021,
+            Self::Dapp => 2026,
+            Self::Abi => 2027,
+            Self::Function => 2028,
             Self::Server(_) => 5000,
             Self::Parameter(_) => 5006,
         }
@@ -53,7 +77,7 @@ impl Refusal {
 }
 
 /// Why a field is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// No list that is loaded can tell.
@@ -66,26 +90,44 @@ pub enum Reason {
     NoState,
     /// It needs the chain's history.
     NoHistory,
+    /// The code did more than is computed for one answer.
+    OutOfGasBudget,
+    /// The state did not come in time.
+    Deadline,
+    /// The contract is of a kind that is not computed.
+    UnsupportedContract,
 }
 
 impl Reason {
     /// Whether a later call may know.
     const fn may_pass(self) -> bool {
-        matches!(self, Self::ListMissing | Self::ListStale)
+        matches!(self, Self::ListMissing | Self::ListStale | Self::Deadline)
     }
 }
 
 /// A field that is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unknown {
-    /// The field.
-    pub field: &'static str,
+    /// The field; in a map of several subjects with the subject before it: `0x….is_honeypot`.
+    pub field: Cow<'static, str>,
     /// Why.
     pub reason: Reason,
 }
 
+impl Unknown {
+    /// A field with a fixed name.
+    pub const fn new(field: &'static str, reason: Reason) -> Self {
+        Self { field: Cow::Borrowed(field), reason }
+    }
+
+    /// A field of one subject of several.
+    pub fn of(subject: &str, field: &str, reason: Reason) -> Self {
+        Self { field: Cow::Owned(format!("{subject}.{field}")), reason }
+    }
+}
+
 /// Who can show that an answer is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Anyone, by a proof against the cited root.
@@ -103,8 +145,33 @@ pub struct Verdict<'a> {
     pub unknown: Vec<Unknown>,
     /// Whether a wrong answer could be proven.
     pub standing: Standing,
-    /// The look-ups that it rests on.
+    /// The fields that only those who compute them again can check, where the others are provable.
+    pub attested: Vec<&'static str>,
+    /// The look-ups that it rests on. The first [`MAX_CLAIMED`] are claimed.
     pub looked: Vec<Looked<'a>>,
+    /// What else it rests on.
+    pub items: Vec<Item>,
+}
+
+impl<'a> Verdict<'a> {
+    /// A verdict that anyone can refute by a look-up.
+    pub const fn provable(result: Box<RawValue>, unknown: Vec<Unknown>, looked: Vec<Looked<'a>>) -> Self {
+        Self { result, unknown, standing: Standing::Provable, attested: Vec::new(), looked, items: Vec::new() }
+    }
+
+    /// A verdict that has to be computed again to be doubted.
+    pub const fn attested(result: Box<RawValue>, unknown: Vec<Unknown>) -> Self {
+        let standing = Standing::Attested;
+        Self { result, unknown, standing, attested: Vec::new(), looked: Vec::new(), items: Vec::new() }
+    }
+
+    /// The same, resting on these look-ups too.
+    #[must_use]
+    pub fn resting_on(mut self, looked: Vec<Looked<'a>>, items: Vec<Item>) -> Self {
+        self.looked.extend(looked);
+        self.items.extend(items);
+        self
+    }
 }
 
 /// An answer, ready to be sent, and what a signature over it commits to.
@@ -130,13 +197,34 @@ struct Envelope<'a> {
 #[derive(Serialize)]
 struct Surety<'a> {
     engine: Engine,
+    #[serde(flatten)]
+    block: Option<Block>,
     lists: Vec<ListRef<'a>>,
     unknown: &'a [Unknown],
     standing: Standing,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    attested: &'a [&'static str],
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    evidence: Vec<Evidence>,
+    evidence: Vec<Box<RawValue>>,
+    /// Borsh of everything that was read of the chain, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<String>,
     evidence_root: Hash32,
     digest: Hash32,
+}
+
+/// The block whose state was read.
+#[derive(Serialize)]
+struct Block {
+    chain_id: u64,
+    block_number: u64,
+    block_hash: Hash32,
+}
+
+impl From<BlockRef> for Block {
+    fn from(block: BlockRef) -> Self {
+        Self { chain_id: block.chain, block_number: block.number, block_hash: block.hash }
+    }
 }
 
 #[derive(Serialize)]
@@ -156,6 +244,14 @@ struct ListRef<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<crate::lists::Pin>,
     sources: Vec<SourceRef<'a>>,
+    /// Bits of the sources that were over-age.
+    #[serde(skip_serializing_if = "is_zero")]
+    stale: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+const fn is_zero(bits: &u64) -> bool {
+    *bits == 0
 }
 
 #[derive(Serialize)]
@@ -190,21 +286,41 @@ struct Fields<'a> {
     evidence_root: Hash32,
 }
 
-/// Dresses a verdict: envelope, evidence where `proof=1` asks for it, basis and claims. `datasets` are the service's.
+/// A question's service, for dressing what it said.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The service's name.
+    pub service: &'static str,
+    /// The question.
+    pub request: &'a Request,
+    /// The service's datasets.
+    pub datasets: &'a [&'a Dataset],
+}
+
+/// Dresses a verdict: envelope, evidence where `proof=1` asks for it, basis and claims.
 ///
 /// # Errors
 /// [`Refusal::Server`] when an answer would need more claims than one may have.
-pub fn reply(service: &str, request: &Request, datasets: &[&Dataset], verdict: &Verdict<'_>) -> Result<Reply, Refusal> {
-    let show = request.query.get("proof").is_some_and(|value| value == "1");
-    let evidence_root = evidence_root(&verdict.looked);
+pub fn reply(
+    asked: Asked<'_>,
+    block: Option<BlockRef>,
+    replay: Option<&Replay>,
+    verdict: &Verdict<'_>,
+) -> Result<Reply, Refusal> {
+    let Asked { service, request, datasets } = asked;
+    let show = request.get("proof") == Some("1");
+    let evidence_root = evidence_root(asked, replay, verdict);
     let fields = Fields { params_hash: request.params_hash(service), fields: verdict.result.get(), evidence_root };
     let digest = h("surety/security/answer/v1", &[&codec::encode(&fields)]);
     let surety = Surety {
         engine: Engine { name: ENGINE, version: env!("CARGO_PKG_VERSION"), hash: engine() },
-        lists: datasets.iter().map(|dataset| list_ref(dataset)).collect(),
+        block: block.map(Block::from),
+        lists: datasets.iter().map(|dataset| list_ref(dataset, request)).collect(),
         unknown: &verdict.unknown,
         standing: verdict.standing,
-        evidence: if show { verdict.looked.iter().zip(0..).map(evidence).collect() } else { Vec::new() },
+        attested: &verdict.attested,
+        evidence: if show { evidence(verdict) } else { Vec::new() },
+        replay: replay.filter(|_| show).map(|replay| const_hex::encode_prefixed(codec::encode(replay))),
         evidence_root,
         digest,
     };
@@ -212,7 +328,7 @@ pub fn reply(service: &str, request: &Request, datasets: &[&Dataset], verdict: &
     let (code, message) = if partial { (PARTIAL, "partial") } else { (SUCCESS, "ok") };
     let envelope = Envelope { code, message: message.to_owned(), result: Some(&verdict.result), surety: Some(surety) };
     let claims = claims(&verdict.looked)?;
-    Ok(Reply { body: json(&envelope), basis: basis(datasets)?, claims })
+    Ok(Reply { body: json(&envelope), basis: basis(datasets, block)?, claims })
 }
 
 /// Dresses a refusal. It rests on the service's datasets too: without them there would have been no question to refuse.
@@ -220,10 +336,10 @@ pub fn reply(service: &str, request: &Request, datasets: &[&Dataset], verdict: &
 /// # Errors
 /// [`Refusal::Server`] when a service has more datasets than a basis may name.
 pub fn refused(refusal: &Refusal, datasets: &[&Dataset]) -> Result<Reply, Refusal> {
-    Ok(Reply { body: refusal.body(), basis: basis(datasets)?, claims: Claims::default() })
+    Ok(Reply { body: refusal.body(), basis: basis(datasets, None)?, claims: Claims::default() })
 }
 
-fn list_ref(dataset: &Dataset) -> ListRef<'_> {
+fn list_ref<'a>(dataset: &'a Dataset, request: &Request) -> ListRef<'a> {
     let sources = dataset.sources().iter();
     ListRef {
         name: dataset.name(),
@@ -235,10 +351,18 @@ fn list_ref(dataset: &Dataset) -> ListRef<'_> {
         sources: sources
             .map(|info| SourceRef { name: &info.name, version: &info.version, as_of: info.as_of })
             .collect(),
+        stale: request.stale_sources(dataset),
     }
 }
 
-fn evidence((looked, id): (&Looked<'_>, usize)) -> Evidence {
+/// The look-ups, then everything else, numbered through.
+fn evidence(verdict: &Verdict<'_>) -> Vec<Box<RawValue>> {
+    let looked = verdict.looked.iter().zip(0..).map(|looked| raw(&look_up(looked)));
+    let items = verdict.items.iter().zip(verdict.looked.len()..).map(|(item, id)| item.numbered(id));
+    looked.chain(items).collect()
+}
+
+fn look_up((looked, id): (&Looked<'_>, usize)) -> Evidence {
     Evidence {
         id,
         kind: "list",
@@ -253,17 +377,26 @@ fn evidence((looked, id): (&Looked<'_>, usize)) -> Evidence {
     }
 }
 
-/// Commits to the look-ups whether or not the datasets are published.
-fn evidence_root(looked: &[Looked<'_>]) -> Hash32 {
+/// Commits to what was looked up (whether or not the datasets are published), to the lists' ages, to what was read of a
+/// chain, and to the other evidence.
+fn evidence_root(asked: Asked<'_>, replay: Option<&Replay>, verdict: &Verdict<'_>) -> Hash32 {
     let found =
         |looked: &Looked<'_>| (looked.dataset.root(), looked.key.clone(), looked.entry.map(|entry| entry.leaf()));
-    h("surety/security/evidence/v1", &[&codec::encode(&looked.iter().map(found).collect::<Vec<_>>())])
+    let looked: Vec<_> = verdict.looked.iter().map(found).collect();
+    let lists: Vec<(Hash32, u64)> =
+        asked.datasets.iter().map(|dataset| (dataset.root(), asked.request.stale_sources(dataset))).collect();
+    let items: Vec<Hash32> = verdict.items.iter().map(Item::hash).collect();
+    let state = replay.map(Replay::root);
+    h("surety/security/evidence/v2", &[&codec::encode(&(looked, lists, items, state))])
 }
 
-fn basis(datasets: &[&Dataset]) -> Result<Basis, Refusal> {
+fn basis(datasets: &[&Dataset], block: Option<BlockRef>) -> Result<Basis, Refusal> {
     let references = datasets.iter().filter_map(|dataset| dataset.reference()).collect();
-    Basis::new(references, None, engine()).map_err(|error| Refusal::Server(error.to_string()))
+    Basis::new(references, block, engine()).map_err(|error| Refusal::Server(error.to_string()))
 }
+
+/// Most look-ups of an answer that are claims on the ledger; the header that carries them has its limit.
+pub const MAX_CLAIMED: usize = 48;
 
 fn claims(looked: &[Looked<'_>]) -> Result<Claims, Refusal> {
     let claim = |looked: &Looked<'_>| {
@@ -271,7 +404,8 @@ fn claims(looked: &[Looked<'_>]) -> Result<Claims, Refusal> {
         let found = looked.entry.map(|entry| entry.leaf());
         Some(Claim { dataset: pin.id, version: pin.version, key: looked.key.clone(), found })
     };
-    Claims::new(looked.iter().filter_map(claim).collect()).map_err(|error| Refusal::Server(error.to_string()))
+    let claims = looked.iter().take(MAX_CLAIMED).filter_map(claim).collect();
+    Claims::new(claims).map_err(|error| Refusal::Server(error.to_string()))
 }
 
 /// JSON of a value that has nothing which JSON cannot say.

@@ -1,7 +1,8 @@
 //! Answer security questions from lists that anyone can check.
 //!
-//! A service first gathers (everything it looks at, pinned to dataset versions), then judges (a pure function of what
-//! was gathered), so that anyone with the same datasets reaches the same bytes. **A new service is one file and one
+//! A service first gathers (everything it looks at, pinned to dataset versions and to one block), then judges (a pure
+//! function of what was gathered), so that anyone with the same datasets and the recorded state reaches the same bytes
+//! ([`verify::recompute`]). **A new service is one file and one
 //! line in [`service::SERVICES`].**
 //!
 //! Always true: unknown is never clean (a flag is "0" only when its check ran to the end); no clock, float, random
@@ -9,15 +10,31 @@
 //! Never here: fetching (whoever has the bytes of a list hands them over), signing, metering.
 
 pub mod address;
+pub mod approvals;
+pub mod decode;
+pub mod deploy;
 pub mod envelope;
+pub mod evidence;
 pub mod faulty;
+pub mod input;
+pub mod json;
 pub mod lists;
+pub mod parties;
 pub mod phishing;
 pub mod router;
+pub mod rules;
+pub mod screen;
 pub mod service;
+pub mod simulate;
+pub mod state;
+pub mod token;
+pub mod tokens;
+pub mod verify;
 
 mod chains;
+mod dapp;
+mod views;
 
 pub use lists::{Dataset, Source, SourceSpec};
-pub use router::router;
-pub use service::{Lists, SERVICES, Service, required_claims};
+pub use router::{router, router_on};
+pub use service::{Chains, Lists, SERVICES, Service, Sources, required_claims};

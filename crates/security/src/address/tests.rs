@@ -131,3 +131,46 @@ fn a_liar_denies_what_its_own_tree_holds() {
     assert_eq!(answer["surety"]["evidence"][0]["found"], Value::Null);
     assert!(answer["surety"]["evidence"][0].get("proof").is_none());
 }
+
+#[test]
+fn code_at_the_address_is_told_where_the_chain_is_read() {
+    use std::sync::Arc;
+
+    use alloy_primitives::{Bytes, U256};
+    use surety_evm::{Chain, Head, Snapshot, StateError, World};
+
+    struct OneBlock(World);
+
+    impl Chain for OneBlock {
+        fn chain_id(&self) -> u64 {
+            31_337
+        }
+
+        fn snapshot(&self, _: Option<u64>) -> Result<Snapshot, StateError> {
+            Ok(Snapshot { head: Head::default(), source: Arc::new(self.0.clone()) })
+        }
+    }
+
+    let at = |last: u8| Address::with_last_byte(last);
+    let mut world = World::default();
+    world.insert(at(0xaa), 1, U256::ZERO, Bytes::from_static(&[0xfe]));
+    let delegation = [&[0xef, 0x01, 0x00][..], at(7).as_slice()].concat();
+    world.insert(at(0xbb), 1, U256::ZERO, Bytes::from(delegation));
+    let chain: Arc<dyn Chain> = Arc::new(OneBlock(world));
+    let (lists, chains) = (Lists::new(None, Some(dataset())), Chains::from([(31_337, chain)]));
+    let ask = |address: &str, query: &str| -> Value {
+        let reply =
+            answer(&AddressSecurity, Sources::new(&lists, &chains), &request(address, query, Seconds(0)).unwrap());
+        serde_json::from_str(&reply.unwrap().body).unwrap()
+    };
+    let contract = ask(PHISHER, "chain_id=31337");
+    assert_eq!((&contract["result"]["contract_address"], &contract["result"]["verdict"]), (&json!("1"), &json!("bad")));
+    assert_eq!(contract["surety"]["standing"], "provable");
+    assert_eq!(contract["surety"]["attested"], json!(["contract_address", "delegates_to"]));
+    let wallet = ask(NOBODY, "chain_id=31337");
+    assert_eq!(wallet["result"]["contract_address"], "0");
+    assert_eq!(wallet["result"]["delegates_to"], format!("{:#x}", at(7)));
+    let elsewhere = ask(NOBODY, "chain_id=1");
+    assert_eq!(elsewhere["result"].get("contract_address"), None);
+    assert_eq!(reason(&elsewhere, "contract_address"), "no_state");
+}

@@ -16,7 +16,8 @@ use url::Url;
 use crate::envelope::{Reason, Refusal, Standing, Unknown, Verdict, raw};
 use crate::lists::normal::{MAX_LABELS, domain, ip_literal, is_host};
 use crate::lists::{Conflict, Dataset, Semantics, Subject as About, kind, merge};
-use crate::service::{Gathered, Lists, Looked, Request, Service, Subject};
+use crate::service::{Gathered, Lists, Looked, Request, Service, Sources, Subject};
+use crate::state::State;
 use compat::{Config, Configs, Detector, Kind, suffixes};
 use own::{Brands, Own, OwnKind};
 
@@ -195,25 +196,26 @@ impl Service for PhishingSite {
         host.map_or_else(Vec::new, |host| host.required_keys())
     }
 
-    fn gather<'a>(&self, lists: &'a Lists, request: &Request) -> Result<Gathered<'a>, Refusal> {
+    fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {
         let url = request.query.get("url").ok_or_else(|| Refusal::Parameter("url is missing".to_owned()))?;
         let host = Host::parse(url)?;
+        let lists = sources.lists;
         let mut looked = Vec::new();
         let mut stale = 0;
         if let Some(names) = &lists.names {
-            stale = names.dataset.stale_sources(request.at);
+            stale = request.stale_sources(&names.dataset);
             looked.extend(host.names().filter_map(|name| names.look_up(Semantics::Deny, name)));
             let allowed = host.names().filter_map(|name| names.look_up(Semantics::Allow, name));
             looked.extend(allowed.filter(|looked| looked.entry.is_some()));
         }
-        Ok(Gathered { lists, subject: Subject::Host(host), looked, stale })
+        Ok(Gathered { lists, subject: Subject::Host(host), looked, stale, state: State::None })
     }
 
-    fn judge<'a>(&self, gathered: &Gathered<'a>) -> Verdict<'a> {
-        match (&gathered.lists.names, &gathered.subject) {
+    fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Verdict<'a>, Refusal> {
+        Ok(match (&gathered.lists.names, &gathered.subject) {
             (Some(names), Subject::Host(host)) => judge(names, host, gathered),
             _ => no_list(),
-        }
+        })
     }
 }
 
@@ -230,8 +232,8 @@ fn no_list() -> Verdict<'static> {
         compatible: None,
     };
     let unknown = ["phishing_site", "type", "website_contract_security"];
-    let unknown = unknown.map(|field| Unknown { field, reason: Reason::ListMissing }).to_vec();
-    Verdict { result: raw(&site), unknown, standing: Standing::Attested, looked: Vec::new() }
+    let unknown = unknown.map(|field| Unknown::new(field, Reason::ListMissing)).to_vec();
+    Verdict::attested(raw(&site), unknown)
 }
 
 fn judge<'a>(names: &'a Names, host: &Host, gathered: &Gathered<'a>) -> Verdict<'a> {
@@ -244,10 +246,10 @@ fn judge<'a>(names: &'a Names, host: &Host, gathered: &Gathered<'a>) -> Verdict<
     if let (Kind::Fuzzy, Some(target)) = (check.kind, check.matched) {
         looked.extend(names.look_up(Semantics::Fuzzy, target));
     }
-    let mut unknown = vec![Unknown { field: "website_contract_security", reason: Reason::NoSource }];
+    let mut unknown = vec![Unknown::new("website_contract_security", Reason::NoSource)];
     let reason = why_not_clean(names, gathered.stale).filter(|_| !is_phishing);
     if let Some(reason) = reason {
-        unknown.insert(0, Unknown { field: "phishing_site", reason });
+        unknown.insert(0, Unknown::new("phishing_site", reason));
     }
     let provable = by_list || check.kind == Kind::All;
     let site = Site {
@@ -260,12 +262,8 @@ fn judge<'a>(names: &'a Names, host: &Host, gathered: &Gathered<'a>) -> Verdict<
         conflict: conflict(&gathered.looked),
         compatible: reason.is_none().then(|| raw(&check)),
     };
-    Verdict {
-        result: raw(&site),
-        unknown,
-        standing: if provable { Standing::Provable } else { Standing::Attested },
-        looked,
-    }
+    let standing = if provable { Standing::Provable } else { Standing::Attested };
+    Verdict { standing, ..Verdict::provable(raw(&site), unknown, looked) }
 }
 
 /// Why a host that nothing was found about is not called clean. A hit on an old list stays a hit, and says how old.

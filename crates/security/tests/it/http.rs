@@ -122,3 +122,36 @@ async fn an_address_that_is_only_denied_is_claimed_to_be() {
         .collect();
     assert_eq!(found, [false, true]);
 }
+
+#[tokio::test]
+async fn state_is_answered_over_http_too() {
+    let town = crate::town::Town::new();
+    let service = surety_security::router_on(Arc::new(crate::town::lists()), town.chains());
+    let send = |request: Request<Body>| {
+        let service = service.clone();
+        async move {
+            let (head, body) = service.oneshot(request).await.unwrap().into_parts();
+            let body = to_bytes(body, 8 << 20).await.unwrap();
+            (head.status.as_u16(), head.headers, serde_json::from_slice::<Value>(&body).unwrap())
+        }
+    };
+    let transfer = crate::town::asked(town.token, 0, &crate::town::transfer(crate::town::BOB, 5));
+    for path in ["/api/v1/tx_simulate", "/v1/screen"] {
+        let (status, headers, said) = send(Request::post(path).body(Body::from(transfer.clone())).unwrap()).await;
+        assert_eq!((status, &said["code"], &said["surety"]["block_number"]), (200, &1.into(), &7.into()), "{said}");
+        let basis = decode_b64(headers[BASIS_HEADER].to_str().unwrap(), 1024, "a basis").unwrap();
+        let basis: Basis = codec::decode(&basis, 1024).unwrap();
+        assert_eq!(basis.block.unwrap().number, 7);
+        assert!(Claims::from_header(headers["surety-claims"].to_str().unwrap()).is_ok());
+        let (status, _, said) = send(Request::get(path).body(Body::empty()).unwrap()).await;
+        assert_eq!((status, &said["code"]), (405, &5006.into()));
+        for bad in [vec![b' '; (4 << 20) + 1], b"{\"chain_id\":1,\"chain_id\":2}".to_vec(), Vec::new()] {
+            let (status, _, said) = send(Request::post(path).body(Body::from(bad)).unwrap()).await;
+            assert_eq!((status, &said["code"]), (200, &5006.into()));
+        }
+    }
+    let (_, _, said) = send(Request::get("/api/v1/supported_chains").body(Body::empty()).unwrap()).await;
+    assert!(said["result"].as_array().unwrap().iter().any(|chain| chain["id"] == "31337"));
+    let (_, _, said) = send(Request::get("/api/v1/dapp_security?url=a.example").body(Body::empty()).unwrap()).await;
+    assert_eq!(said["code"], 2026);
+}

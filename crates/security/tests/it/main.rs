@@ -1,8 +1,17 @@
 //! Integration tests of the security services.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod approvals;
 mod benign;
+mod decode;
+mod decode_benign;
+mod decode_hostile;
+mod decode_messages;
 mod http;
 mod js;
 mod original;
 mod real_lists;
+mod screen;
+mod simulate;
+mod token;
+mod town;

@@ -1,0 +1,490 @@
+//! A place to try a token: a session with a pool, wallets that hold both sides of it, and the three trades.
+//!
+//! Always true: amounts come from balances, never from what the token logs or from what a sale paid; every wallet has an
+//! address that nobody could know before the block was made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use surety_evm::{Call, Checkpoint, FrameKind, Limits, Outcome, Session, Snapshot, StateError, Status};
+
+use super::abi::{self, address_in, encode};
+use super::market::{self, Market, Pool, fresh};
+use super::{Params, Stop, ledger};
+
+/// Gas of one trade. Who needs more is asked again with all the gas there is.
+const TRADE_GAS: u64 = 3_000_000;
+/// Gas of one call, all there is.
+const MOST_GAS: u64 = 12_000_000;
+/// Instructions of one call.
+const CALL_STEPS: u64 = 1_000_000;
+/// A pool with less of either side, in base units, is as good as empty.
+const SHALLOW: u64 = 10_000;
+
+/// The wallets, none of which has ever done anything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wallets {
+    /// Has only the quote.
+    pub(crate) buyer: Address,
+    /// Has both and has never bought.
+    pub(crate) holder: Address,
+    /// As `holder`: the one whom privileged calls are about.
+    pub(crate) named: Address,
+    /// As `holder`: the one whom they are not about.
+    pub(crate) other: Address,
+    /// As `holder`: an ordinary caller.
+    pub(crate) stranger: Address,
+    /// Has nothing and receives.
+    pub(crate) sink: Address,
+    /// A contract that holds the quote.
+    pub(crate) contract: Address,
+    /// Who gives that contract its orders.
+    pub(crate) keeper: Address,
+}
+
+/// What moved in one trade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    /// What left the one side, in base units of the token.
+    pub(crate) sent: U256,
+    /// What reached the other.
+    pub(crate) got: U256,
+    /// Whether the logs say the same.
+    pub(crate) agree: bool,
+}
+
+impl Move {
+    /// The tax in basis points, rounded half up; 10,000 when nothing arrived.
+    pub(crate) fn tax_bps(&self) -> u64 {
+        if self.sent.is_zero() || self.got >= self.sent {
+            return 0;
+        }
+        let lost = self.sent - self.got;
+        // Numbers of 2^240 and more lose their last digits and not their ratio.
+        let shift = self.sent.bit_len().saturating_sub(240);
+        let (lost, sent) = (lost >> shift, self.sent >> shift);
+        let bps: U256 = (lost * U256::from(20_000) + sent) / (sent * U256::from(2));
+        bps.try_into().unwrap_or(10_000)
+    }
+}
+
+/// What the token asked of its surroundings while it moved.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) coinbase: bool,
+    pub(crate) gas_price: bool,
+    pub(crate) base_fee: bool,
+    pub(crate) prevrandao: bool,
+    pub(crate) origin: bool,
+    pub(crate) gas_limit: bool,
+    /// Addresses called that are neither part of the market nor the token, with whether by DELEGATECALL from the token.
+    pub(crate) called: BTreeMap<Address, bool>,
+    /// Slots read outside the market.
+    pub(crate) reads: BTreeMap<(Address, U256), U256>,
+    /// Whom callers were compared with.
+    pub(crate) compared: BTreeSet<Address>,
+    /// The most gas that one plain transfer used.
+    pub(crate) transfer_gas: u64,
+    /// Whether a trade made contracts.
+    pub(crate) creates: bool,
+}
+
+/// The place.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    pub(crate) session: Session,
+    pub(crate) token: Address,
+    pub(crate) market: Market,
+    pub(crate) wallets: Wallets,
+    pub(crate) seen: Seen,
+    /// The token's amount in the pool.
+    pub(crate) reserve: U256,
+    /// The quote's amount in the pool.
+    pub(crate) quote_reserve: U256,
+    /// What each stocked wallet has of the token; zero when none could be had.
+    pub(crate) stock: U256,
+    pub(crate) supply: U256,
+    /// Everything in its place, nothing traded.
+    pub(crate) base: Checkpoint,
+    /// Whether trades were seen to fail for their size alone.
+    pub(crate) limited: bool,
+    /// Wei a gas above the base fee.
+    pub(crate) tip: u128,
+}
+
+/// Runs a call of no particular sender and keeps nothing.
+pub(crate) fn peek(session: &mut Session, from: Address, to: Address, data: Bytes) -> Result<Outcome, StateError> {
+    session.peek(&Call::new(from, to, data))
+}
+
+/// The first word that a view answers.
+pub(crate) fn ask(session: &mut Session, to: Address, data: Bytes) -> Result<Option<U256>, StateError> {
+    Ok(peek(session, Address::ZERO, to, data)?.word())
+}
+
+/// A session in a block such as ordinary transactions meet: code that behaves well only for simulations shows itself.
+pub(crate) fn realistic(snapshot: &Snapshot, token: Address, params: &Params) -> Session {
+    let limits = Limits { gas: MOST_GAS, steps: CALL_STEPS, session_steps: params.steps };
+    let mut session = Session::new(snapshot, limits);
+    let (coinbase, randomness) = (fresh(&session, token, "coinbase"), fresh(&session, token, "randomness").into_word());
+    let head = session.head_mut();
+    head.advance_blocks(1);
+    head.base_fee = head.base_fee.max(1_000_000);
+    if head.coinbase.is_zero() {
+        head.coinbase = coinbase;
+    }
+    if head.prevrandao == B256::ZERO {
+        head.prevrandao = alloy_primitives::keccak256(randomness);
+    }
+    session
+}
+
+impl Lab {
+    /// Sets everything up. `None` when there is no way to have the token and a pool for it.
+    pub(crate) fn new(
+        mut session: Session,
+        token: Address,
+        params: &Params,
+        pools: &[Pool],
+    ) -> Result<Option<Self>, Stop> {
+        let supply = ask(&mut session, token, encode(&abi::totalSupplyCall {}))?.unwrap_or_default();
+        let Some(market) = market::open(&mut session, token, params, pools)? else { return Ok(None) };
+        let wallets = wallets(&mut session, token)?;
+        let base = session.checkpoint();
+        let mut lab = Self {
+            session,
+            token,
+            market,
+            wallets,
+            seen: Seen::default(),
+            reserve: U256::ZERO,
+            quote_reserve: U256::ZERO,
+            stock: U256::ZERO,
+            supply,
+            base,
+            limited: false,
+            tip: 1_000_000_000,
+        };
+        if !lab.fill_pool()? {
+            return Ok(None);
+        }
+        lab.fill_wallets()?;
+        lab.base = lab.session.checkpoint();
+        Ok(Some(lab))
+    }
+
+    /// Back to where nothing has been traded.
+    pub(crate) fn reset(&mut self) {
+        let base = self.base.clone();
+        self.session.restore(&base);
+    }
+
+    /// What a holder has of the token; nothing when the token does not say.
+    pub(crate) fn balance(&mut self, holder: Address) -> Result<U256, Stop> {
+        let call = encode(&abi::balanceOfCall(holder));
+        Ok(ask(&mut self.session, self.token, call)?.unwrap_or_default())
+    }
+
+    /// A quote amount that buys this many parts in a million of the pool.
+    pub(crate) fn price_of(&self, ppm: u64) -> U256 {
+        let paid = self.quote_reserve.saturating_mul(U256::from(ppm)) / U256::from(1_000_000 - ppm.min(999_999));
+        paid.saturating_mul(U256::from(1000)) / U256::from(997) + U256::ONE
+    }
+
+    /// This many parts in a million of the pool, round where that is possible, so that a tax divides it evenly.
+    pub(crate) fn part(&self, ppm: u64) -> U256 {
+        round(self.reserve.saturating_mul(U256::from(ppm)) / U256::from(1_000_000))
+    }
+
+    /// Moves tokens from wallet to wallet.
+    pub(crate) fn transfer(&mut self, from: Address, to: Address, amount: U256) -> Result<Option<Move>, Stop> {
+        let (before_from, before_to) = (self.balance(from)?, self.balance(to)?);
+        let outcome = self.act(from, self.token, encode(&abi::transferCall { _0: to, _1: amount }))?;
+        self.seen.transfer_gas = self.seen.transfer_gas.max(outcome.gas_used);
+        if !outcome.is_success() {
+            return Ok(None);
+        }
+        let left = before_from.saturating_sub(self.balance(from)?);
+        let sent = whole(left, amount);
+        let got = self.balance(to)?.saturating_sub(before_to);
+        let agree = self.logged(&outcome, from, Some(to)).is_some_and(|logged| near(logged, got))
+            && self.logged(&outcome, from, None).is_some_and(|logged| near(logged, left));
+        Ok(moved(sent, got, agree))
+    }
+
+    /// Pays the quote into the pool and takes the token out.
+    pub(crate) fn buy(&mut self, wallet: Address, paid: U256) -> Result<Option<Move>, Stop> {
+        let pair = self.market.pair;
+        let (before_pair, before) = (self.balance(pair)?, self.balance(wallet)?);
+        let first = self.first()?;
+        let (reserve, quote_reserve) = market::reserves(&mut self.session, pair, first)?;
+        let outcome = self.swap(wallet, self.market.quote, self.token, paid)?;
+        if !outcome.is_success() {
+            return Ok(None);
+        }
+        let got = self.balance(wallet)?.saturating_sub(before);
+        let left = before_pair.saturating_sub(self.balance(pair)?);
+        // What the pool was asked to send: where its balance grows by the fees of others, less than that leaves it.
+        let sent = whole(left, bought_for(paid, reserve, quote_reserve));
+        let agree = self.logged(&outcome, pair, Some(wallet)).is_some_and(|logged| near(logged, got))
+            && self.logged(&outcome, pair, None).is_some_and(|logged| near(logged, left));
+        Ok(moved(sent, got, agree))
+    }
+
+    /// Pays the token into the pool and takes the quote out.
+    pub(crate) fn sell(&mut self, wallet: Address, amount: U256) -> Result<Option<Move>, Stop> {
+        let pair = self.market.pair;
+        if amount.is_zero() {
+            return Ok(None);
+        }
+        let (before_pair, before) = (self.balance(pair)?, self.balance(wallet)?);
+        let outcome = self.swap(wallet, self.token, self.market.quote, amount)?;
+        if !outcome.is_success() {
+            return Ok(None);
+        }
+        let left = before.saturating_sub(self.balance(wallet)?);
+        let sent = whole(left, amount);
+        let arrived = self.balance(pair)?.saturating_sub(before_pair);
+        // A token that sells its own fees on the way adds to what arrives; only the logs tell the two apart, and they are
+        // believed only where they add up to the balances.
+        let (own, all) = (self.logged(&outcome, wallet, Some(pair)), self.logged_into(&outcome, pair));
+        let agree = all.is_some_and(|all| near(all, arrived));
+        let got = match own {
+            Some(own) if agree && !own.is_zero() => own,
+            Some(own) if !own.is_zero() => own.min(arrived),
+            _ => arrived,
+        };
+        let agree = agree && self.logged(&outcome, wallet, None).is_some_and(|logged| near(logged, left));
+        Ok(moved(sent, got, agree))
+    }
+
+    /// Any call as an ordinary transaction of this sender; the contract wallet is told to do it.
+    pub(crate) fn act(&mut self, from: Address, to: Address, data: Bytes) -> Result<Outcome, Stop> {
+        let (sender, target, data) = if from == self.wallets.contract {
+            (self.wallets.keeper, from, encode(&abi::runCall { _0: to, _1: data }))
+        } else {
+            (from, to, data)
+        };
+        let price = u128::from(self.session.head().base_fee) + self.tip;
+        let mut call = Call { gas_price: Some(price), ..Call::new(sender, target, data) }.gas(TRADE_GAS);
+        let before = self.session.checkpoint();
+        let mut outcome = self.session.run(&call)?;
+        // Code that is called by other code fails for want of gas without saying so.
+        let starved = |outcome: &Outcome, gas: u64| !outcome.is_success() && outcome.gas_used > gas / 2;
+        if starved(&outcome, TRADE_GAS) {
+            self.session.restore(&before);
+            call.gas = None;
+            outcome = self.session.run(&call)?;
+        }
+        if outcome.status == Status::OutOfBudget || starved(&outcome, MOST_GAS) {
+            return Err(Stop::Budget);
+        }
+        self.note(&outcome);
+        Ok(outcome)
+    }
+
+    fn swap(&mut self, wallet: Address, from: Address, to: Address, amount: U256) -> Result<Outcome, Stop> {
+        let call = abi::swapExactTokensForTokensSupportingFeeOnTransferTokensCall {
+            amount,
+            least: U256::ZERO,
+            path: vec![from, to],
+            to: wallet,
+            deadline: U256::MAX,
+        };
+        self.act(wallet, self.market.router, encode(&call))
+    }
+
+    fn note(&mut self, outcome: &Outcome) {
+        let (seen, market, trace) = (&mut self.seen, &self.market, &outcome.trace);
+        for (code, opcodes) in trace.opcodes.iter().filter(|(code, _)| !market.has(**code)) {
+            let env = opcodes.env();
+            let is_ours = *code == self.wallets.contract;
+            seen.coinbase |= env.coinbase;
+            seen.gas_price |= env.gas_price;
+            seen.base_fee |= env.base_fee;
+            seen.prevrandao |= env.prevrandao || env.block_hash;
+            seen.origin |= env.origin && !is_ours;
+            seen.gas_limit |= env.gas_limit;
+        }
+        for frame in &trace.frames {
+            if frame.from != self.token && !seen.called.contains_key(&frame.from) {
+                continue;
+            }
+            if matches!(frame.kind, FrameKind::Create | FrameKind::Create2) {
+                continue;
+            }
+            let apart = market.has(frame.to) || frame.to == self.token || self.wallets.has(frame.to);
+            if !apart && !is_precompile(frame.to) {
+                let delegated = frame.kind == FrameKind::DelegateCall && frame.context == self.token;
+                seen.called.entry(frame.to).and_modify(|all| *all &= delegated).or_insert(delegated);
+            }
+        }
+        seen.creates |= !trace.created.is_empty();
+        seen.compared.extend(trace.compared.iter().copied());
+        let outside = trace.reads.iter().filter(|((address, _), _)| !market.has(*address));
+        seen.reads.extend(outside.map(|(slot, value)| (*slot, *value)));
+    }
+
+    /// The sum of the token's Transfer logs from one account (to another); `None` when a log cannot be read.
+    fn logged(&self, outcome: &Outcome, from: Address, to: Option<Address>) -> Option<U256> {
+        let mut sum = U256::ZERO;
+        for (sender, receiver, value) in ledger::transfers(&outcome.logs, self.token) {
+            if sender == from && to.is_none_or(|to| to == receiver) {
+                sum = sum.checked_add(value)?;
+            }
+        }
+        Some(sum)
+    }
+
+    /// What the logs say that an account has more after all.
+    fn logged_into(&self, outcome: &Outcome, account: Address) -> Option<U256> {
+        let (mut sum, mut out) = (U256::ZERO, U256::ZERO);
+        for (sender, receiver, value) in ledger::transfers(&outcome.logs, self.token) {
+            if receiver == account {
+                sum = sum.checked_add(value)?;
+            }
+            if sender == account {
+                out = out.checked_add(value)?;
+            }
+        }
+        sum.checked_sub(out)
+    }
+
+    /// Sees to it that the pool has both sides. Balances are written, not sent: sending could already be refused.
+    fn fill_pool(&mut self) -> Result<bool, Stop> {
+        let first = self.first()?;
+        let (reserve, quote_reserve) = market::reserves(&mut self.session, self.market.pair, first)?;
+        let shallow = U256::from(SHALLOW);
+        if reserve < shallow || quote_reserve < shallow {
+            let most = U256::ONE << 100;
+            let wanted =
+                if self.supply.is_zero() { U256::from(10).pow(U256::from(24)) } else { self.supply / U256::from(4) };
+            let (token, quote, pair) = (self.token, self.market.quote, self.market.pair);
+            if !self.stock_one(pair, wanted.clamp(U256::ONE, most))? {
+                return Ok(false);
+            }
+            let deep = depth(&mut self.session, quote)?;
+            if !ledger::forge(&mut self.session, quote, pair, deep)? {
+                return Ok(false);
+            }
+            let sync = Call::new(fresh(&self.session, token, "maker"), pair, encode(&abi::syncCall {}));
+            self.session.run(&sync)?;
+        }
+        (self.reserve, self.quote_reserve) = market::reserves(&mut self.session, self.market.pair, first)?;
+        Ok(!self.reserve.is_zero() && !self.quote_reserve.is_zero())
+    }
+
+    fn first(&mut self) -> Result<bool, Stop> {
+        let token0 = ask(&mut self.session, self.market.pair, encode(&abi::token0Call {}))?;
+        Ok(token0.and_then(address_in) == Some(self.token))
+    }
+
+    /// Gives an account tokens: by writing its balance, else by asking whoever has some.
+    fn stock_one(&mut self, to: Address, amount: U256) -> Result<bool, Stop> {
+        if ledger::forge(&mut self.session, self.token, to, amount)? {
+            return Ok(true);
+        }
+        for source in ledger::named(&mut self.session, self.token)? {
+            let has = self.balance(source)?;
+            if source == self.market.pair || has.is_zero() {
+                continue;
+            }
+            let part = amount.min(has / U256::from(8));
+            let call = Call::new(source, self.token, encode(&abi::transferCall { _0: to, _1: part }));
+            if self.session.run(&call)?.is_success() && !self.balance(to)?.is_zero() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn fill_wallets(&mut self) -> Result<(), Stop> {
+        let people = self.wallets;
+        let stock = round(self.reserve / U256::from(10)).max(U256::ONE);
+        let purse = self.quote_reserve.saturating_mul(U256::from(4));
+        self.stock = stock;
+        for wallet in [people.holder, people.named, people.other, people.stranger] {
+            if !self.stock_one(wallet, stock)? {
+                self.stock = U256::ZERO;
+            }
+        }
+        for wallet in [people.buyer, people.holder, people.named, people.other, people.stranger, people.contract] {
+            ledger::forge(&mut self.session, self.market.quote, wallet, purse)?;
+            let unlimited = encode(&abi::approveCall { _0: self.market.router, _1: U256::MAX });
+            self.act(wallet, self.market.quote, unlimited.clone())?;
+            self.act(wallet, self.token, unlimited)?;
+        }
+        if !self.stock.is_zero() {
+            self.stock = self.balance(people.named)?.min(self.balance(people.other)?);
+        }
+        Ok(())
+    }
+}
+
+impl Wallets {
+    pub(crate) fn has(&self, address: Address) -> bool {
+        let Self { buyer, holder, named, other, stranger, sink, contract, keeper } = *self;
+        [buyer, holder, named, other, stranger, sink, contract, keeper].contains(&address)
+    }
+}
+
+fn wallets(session: &mut Session, token: Address) -> Result<Wallets, StateError> {
+    let contract = market::place(session, token, "Wallet")?;
+    let mut wallet = |what: &str| -> Result<Address, StateError> {
+        let address = fresh(session, token, what);
+        session.set_balance(address, U256::from(10).pow(U256::from(19)))?;
+        session.set_nonce(address, 7)?;
+        Ok(address)
+    };
+    Ok(Wallets {
+        buyer: wallet("buyer")?,
+        holder: wallet("holder")?,
+        named: wallet("named")?,
+        other: wallet("other")?,
+        stranger: wallet("stranger")?,
+        sink: wallet("sink")?,
+        contract,
+        keeper: wallet("keeper")?,
+    })
+}
+
+/// A deep side of a pool: a hundred whole units of 18 decimals, a million of fewer.
+fn depth(session: &mut Session, quote: Address) -> Result<U256, StateError> {
+    let decimals = ask(session, quote, encode(&abi::decimalsCall {}))?.unwrap_or(U256::from(18)).min(U256::from(18));
+    let exponent = if decimals >= U256::from(15) { decimals + U256::from(2) } else { decimals + U256::from(6) };
+    Ok(U256::from(10).pow(exponent))
+}
+
+/// What was to be moved, where something left: a holder who is paid out of the tax at once loses less than that.
+fn whole(left: U256, wanted: U256) -> U256 {
+    if left.is_zero() { left } else { left.max(wanted) }
+}
+
+/// What a pool of the kind of Uniswap V2 sends for a payment, after its fee of 0.3 %.
+fn bought_for(paid: U256, reserve: U256, quote_reserve: U256) -> U256 {
+    let paid = paid.saturating_mul(U256::from(997));
+    let whole = quote_reserve.saturating_mul(U256::from(1000)).saturating_add(paid);
+    // Reserves have 112 bits; what does not fit is no pool's.
+    paid.checked_mul(reserve).and_then(|product| product.checked_div(whole)).unwrap_or_default()
+}
+
+/// Nothing moved: the call did nothing, whatever it said.
+fn moved(sent: U256, got: U256, agree: bool) -> Option<Move> {
+    (!sent.is_zero() || !got.is_zero()).then_some(Move { sent, got, agree })
+}
+
+/// Equal but for rounding, as tokens have it whose balances are shares.
+fn near(a: U256, b: U256) -> bool {
+    a.abs_diff(b) <= U256::from(2).max(a / U256::from(1_000_000_000))
+}
+
+/// Down to a multiple of 10,000, where there is one.
+fn round(amount: U256) -> U256 {
+    let unit = U256::from(10_000);
+    if amount < unit { amount } else { amount - amount % unit }
+}
+
+/// Whether an address is one of the EVM's own functions.
+pub(crate) fn is_precompile(address: Address) -> bool {
+    address.as_slice()[..18].iter().all(|byte| *byte == 0) && u16::from_be_bytes([address[18], address[19]]) <= 0x100
+}

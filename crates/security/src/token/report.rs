@@ -1,0 +1,489 @@
+//! The result of `token_security`, field by field (`security-services.md` section 3.1).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::{Address, U256};
+use serde::Serialize;
+use serde_json::{Value, json};
+use surety_evm::{Call, Session, Snapshot, StateError};
+
+use super::code;
+
+use super::facts::{Facts, facts};
+use super::lab::{Lab, realistic};
+use super::market::{self, Pool};
+use super::privilege::{Effect, Opening, Powers, Target, scan};
+use super::probe::{Probe, Trade, probe};
+use super::proxy::{Proxy, resolve};
+use super::{Params, Stop, ledger};
+
+/// Fields that come of trying the token.
+const TRIED: [&str; 11] = [
+    "is_honeypot",
+    "cannot_buy",
+    "cannot_sell_all",
+    "buy_tax",
+    "sell_tax",
+    "transfer_tax",
+    "trading_cooldown",
+    "is_anti_whale",
+    "external_call",
+    "gas_abuse",
+    "is_airdrop_scam",
+];
+/// Fields that come of the privilege pass.
+const POWERFUL: [&str; 11] = [
+    "is_mintable",
+    "owner_change_balance",
+    "transfer_pausable",
+    "is_blacklisted",
+    "is_whitelisted",
+    "slippage_modifiable",
+    "personal_slippage_modifiable",
+    "anti_whale_modifiable",
+    "hidden_owner",
+    "can_take_back_ownership",
+    "selfdestruct",
+];
+/// Contracts that a token calls whose functions are tried too.
+const MOST_OUTSIDE: usize = 3;
+/// Fields that come of history.
+const TOLD: [&str; 8] = [
+    "creator_address",
+    "creator_balance",
+    "creator_percent",
+    "honeypot_with_same_creator",
+    "holders",
+    "holder_count",
+    "lp_holders",
+    "lp_holder_count",
+];
+/// Fields that come of lists, or of a source text that nobody has.
+const LISTED: [&str; 5] = ["is_true_token", "fake_token", "trust_list", "is_airdrop_scam", "is_open_source"];
+
+/// Why a field is not known. The names are the wire's (`security-services.md` section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// No list that is loaded, and no bytecode, can tell.
+    NoSource,
+    /// State could not be read.
+    NoState,
+    /// It needs the chain's history.
+    NoHistory,
+    /// Finding out would cost more than an answer may cost.
+    OutOfGasBudget,
+    /// The contract is of a kind that cannot be tried or read.
+    UnsupportedContract,
+}
+
+/// A field that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Unknown {
+    /// The field.
+    pub field: &'static str,
+    /// Why.
+    pub reason: Why,
+}
+
+/// Somebody who has the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// Who.
+    pub address: Address,
+    /// How much, in base units.
+    pub balance: U256,
+}
+
+/// What the chain's history tells of a token; whoever has an index fills it in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct History {
+    /// Who deployed it.
+    pub creator: Option<Address>,
+    /// The largest holders, the largest first.
+    pub holders: Vec<Holder>,
+    /// How many have some of it.
+    pub holder_count: u64,
+    /// The largest holders of the pool's shares, the largest first.
+    pub lp_holders: Vec<Holder>,
+    /// How many have some of the pool.
+    pub lp_holder_count: u64,
+}
+
+/// Everything that was found out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// The fields of the answer in GoPlus' form: flags are "1" and "0", what is not known is absent.
+    pub fields: BTreeMap<&'static str, Value>,
+    /// What is not known, and why.
+    pub unknown: BTreeSet<Unknown>,
+    /// The trades that were tried.
+    pub probe: Option<Probe>,
+    /// What keepers can do.
+    pub powers: Option<Powers>,
+    /// The code behind the address.
+    pub proxy: Proxy,
+    /// The pools that were found.
+    pub pools: Vec<PoolSeen>,
+    /// Assumptions and things seen that no field says.
+    pub notes: Vec<String>,
+}
+
+/// A pool in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PoolSeen {
+    /// The exchange.
+    pub name: &'static str,
+    /// The pool.
+    pub pair: Address,
+    /// The other side.
+    pub quote: Address,
+    /// The other side's amount, in its base units.
+    pub quote_reserve: U256,
+}
+
+impl Report {
+    /// A flag, `None` when it is not known.
+    pub fn flag(&self, field: &str) -> Option<bool> {
+        self.fields.get(field).and_then(Value::as_str).map(|value| value == "1")
+    }
+
+    pub(super) fn set(&mut self, field: &'static str, on: bool) {
+        self.fields.insert(field, json!(if on { "1" } else { "0" }));
+    }
+
+    pub(super) fn put(&mut self, field: &'static str, value: Value) {
+        self.fields.insert(field, value);
+    }
+
+    /// Marks fields as not known, unless they are.
+    pub(super) fn unknown(&mut self, fields: &[&'static str], reason: Why) {
+        for field in fields {
+            if !self.fields.contains_key(field) {
+                self.unknown.insert(Unknown { field, reason });
+            }
+        }
+    }
+}
+
+/// Why nothing can be said of an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no code at the address.
+    #[error("not a contract")]
+    NoContract,
+    /// State could not be read at all.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Finds out everything about a token in the state of a snapshot.
+///
+/// # Errors
+/// [`Refused`] when there is nothing to look at. A contract that is no token, or that cannot be tried, is a report of
+/// unknown fields.
+pub fn assess(
+    snapshot: &Snapshot,
+    token: Address,
+    params: &Params,
+    history: Option<&History>,
+) -> Result<Report, Refused> {
+    let mut session = realistic(snapshot, token, params);
+    if session.code(token)?.is_empty() {
+        return Err(Refused::NoContract);
+    }
+    let mut report = Report { proxy: resolve(&mut session, token)?, ..Report::default() };
+    report.set("is_proxy", report.proxy.kind.is_some());
+    let facts = facts(&mut session, token)?;
+    describe(&mut report, &facts);
+    let named = ledger::named(&mut session, token)?;
+    let pools = market::pools(&mut session, token, params, &named)?;
+    exchanges(&mut report, &mut session, params, &pools)?;
+    tell(&mut report, &mut session, token, &facts, history)?;
+    report.unknown(&LISTED, Why::NoSource);
+    let hints: Vec<Address> = history.and_then(|history| history.creator).into_iter().collect();
+    let reason = match attempt(&mut report, session, token, params, &pools, &hints) {
+        Ok(()) => return Ok(report),
+        Err(Stop::State(error)) => return Err(error.into()),
+        Err(Stop::Budget) => Why::OutOfGasBudget,
+        Err(Stop::Market) => Why::UnsupportedContract,
+    };
+    report.unknown(&TRIED, reason);
+    report.unknown(&POWERFUL, reason);
+    Ok(report)
+}
+
+fn attempt(
+    report: &mut Report,
+    session: Session,
+    token: Address,
+    params: &Params,
+    pools: &[Pool],
+    hints: &[Address],
+) -> Result<(), Stop> {
+    let own: BTreeSet<Address> = report.proxy.implementations.iter().copied().collect();
+    let targets = targets(&session, token, &report.proxy)?;
+    let deadly = targets.iter().any(|target| target.code.can_selfdestruct);
+    report.set("selfdestruct", deadly);
+    let Some(mut lab) = Lab::new(session, token, params, pools)? else { return Err(Stop::Market) };
+    let mut probe = probe(&mut lab, &own)?;
+    let mut powers = powers(&mut lab, &targets, &report.proxy, hints, &probe)?;
+    // What is shut today is judged as it will be once it is open.
+    if let Some(Opening { who, contract, call }) = powers.opening.clone() {
+        lab.reset();
+        let opened = lab.session.run(&Call::new(who, contract, call.clone()))?;
+        if opened.is_success() {
+            lab.base = lab.session.checkpoint();
+            let selector = const_hex::encode_prefixed(call.get(..4).unwrap_or_default());
+            report.notes.push(format!("not yet open; results after selector {selector} by {}", lower(who)));
+            probe = self::probe(&mut lab, &own)?;
+            let later = self::powers(&mut lab, &targets, &report.proxy, hints, &probe)?;
+            powers.merge(later);
+        }
+    }
+    show(report, &probe);
+    show_powers(report, &powers);
+    report.probe = Some(probe);
+    report.powers = Some(powers);
+    Ok(())
+}
+
+/// The token's own code, outermost first, each under the token's address.
+fn targets(session: &Session, token: Address, proxy: &Proxy) -> Result<Vec<Target>, StateError> {
+    let mut targets = Vec::new();
+    for at in std::iter::once(token).chain(proxy.implementations.iter().copied()) {
+        targets.push(Target { address: token, code: code::known(&session.code(at)?) });
+    }
+    Ok(targets)
+}
+
+/// What keepers can do, of the token and of the contracts that it calls when it moves.
+fn powers(lab: &mut Lab, own: &[Target], proxy: &Proxy, hints: &[Address], probe: &Probe) -> Result<Powers, Stop> {
+    let mut targets = own.to_vec();
+    for outside in probe.external.iter().take(MOST_OUTSIDE) {
+        targets.push(Target { address: *outside, code: code::known(&lab.session.code(*outside)?) });
+    }
+    lab.reset();
+    lab.limited = probe.size_limit;
+    scan(lab, &targets, proxy, hints)
+}
+
+/// The fields of the privilege pass. What a function might do that could not be made to work is unknown.
+fn show_powers(report: &mut Report, powers: &Powers) {
+    // Code in which no transfer is found was not read at all.
+    let complete = !powers.exhausted && powers.readable;
+    let flags = [
+        ("is_mintable", powers.has(Effect::Mint), powers.uncovered_books.is_empty()),
+        (
+            "owner_change_balance",
+            powers.has(Effect::Balances) || powers.has(Effect::Delegate),
+            powers.uncovered_books.is_empty(),
+        ),
+        ("transfer_pausable", powers.has(Effect::Pause), powers.uncovered.is_empty()),
+        ("is_blacklisted", powers.has(Effect::Blacklist), powers.uncovered.is_empty()),
+        ("is_whitelisted", powers.has(Effect::Whitelist), powers.uncovered.is_empty()),
+        ("slippage_modifiable", powers.has(Effect::Tax), powers.uncovered.is_empty()),
+        ("personal_slippage_modifiable", powers.has(Effect::PersonalTax), powers.uncovered.is_empty()),
+        ("anti_whale_modifiable", powers.has(Effect::Limit), powers.uncovered.is_empty()),
+        ("hidden_owner", powers.is_hidden(), !powers.hidden_gate),
+        ("can_take_back_ownership", powers.take_back, true),
+    ];
+    for (field, found, covered) in flags {
+        if found || (complete && covered) {
+            report.set(field, found);
+        }
+    }
+    if powers.has(Effect::Destroy) {
+        report.set("selfdestruct", true);
+    }
+    let reason = if complete { Why::UnsupportedContract } else { Why::OutOfGasBudget };
+    report.unknown(&POWERFUL, reason);
+    let idle: BTreeSet<&String> = powers.uncovered.union(&powers.uncovered_books).collect();
+    if !idle.is_empty() {
+        let list: Vec<&str> = idle.into_iter().map(String::as_str).collect();
+        report.notes.push(format!("not made to work: {}", list.join(" ")));
+    }
+}
+
+/// The fields of a probe.
+fn show(report: &mut Report, probe: &Probe) {
+    let could_hold = probe.samples.iter().any(|sample| sample.trade == Trade::SellHalf);
+    report.set("cannot_buy", probe.cannot_buy);
+    report.put("buy_tax", json!(fraction(probe.buy_tax_bps)));
+    if could_hold {
+        report.set("is_honeypot", probe.is_honeypot);
+        report.set("cannot_sell_all", probe.cannot_sell_all);
+        report.put("sell_tax", json!(fraction(probe.sell_tax_bps)));
+        report.put("transfer_tax", json!(fraction(probe.transfer_tax_bps)));
+    }
+    report.set("trading_cooldown", probe.cooldown);
+    report.set("is_anti_whale", probe.size_limit);
+    report.set("external_call", !probe.external.is_empty());
+    report.set("gas_abuse", probe.gas_abuse);
+    report.unknown(&TRIED, Why::UnsupportedContract);
+    for surroundings in &probe.sensitive_to {
+        report.notes.push(format!("environment_sensitive: {surroundings}"));
+    }
+    if probe.inconsistent_logs {
+        report.notes.push("inconsistent_logs".to_owned());
+    }
+    if !probe.contracts_trade && !probe.cannot_buy && !probe.is_honeypot {
+        report.notes.push("contracts_cannot_trade".to_owned());
+    }
+}
+
+/// Basis points as a fraction without trailing zeros: "0.01", "0", "1".
+pub(crate) fn fraction(bps: u64) -> String {
+    if bps.is_multiple_of(10_000) {
+        return (bps / 10_000).to_string();
+    }
+    let text = format!("{}.{:04}", bps / 10_000, bps % 10_000);
+    text.trim_end_matches('0').to_owned()
+}
+
+fn describe(report: &mut Report, facts: &Facts) {
+    let texts = [("token_name", &facts.name), ("token_symbol", &facts.symbol)];
+    for (field, text) in texts {
+        if let Some(text) = text {
+            report.put(field, json!(text));
+        }
+    }
+    let amounts = [("total_supply", facts.total_supply), ("owner_balance", facts.owner_balance)];
+    for (field, amount) in amounts {
+        if let Some(amount) = amount {
+            report.put(field, json!(amount.to_string()));
+        }
+    }
+    if let Some(owner) = facts.owner {
+        report.put("owner_address", json!(lower(owner)));
+    }
+    if let (Some(balance), Some(supply)) = (facts.owner_balance, facts.total_supply) {
+        report.put("owner_percent", json!(share(balance, supply)));
+    }
+    let fields = ["token_name", "token_symbol", "total_supply", "owner_address", "owner_balance", "owner_percent"];
+    report.unknown(&fields, Why::UnsupportedContract);
+}
+
+fn exchanges(report: &mut Report, session: &mut Session, params: &Params, pools: &[Pool]) -> Result<(), StateError> {
+    let mut asked = false;
+    for dex in &params.dexes {
+        asked |= !session.code(dex.factory)?.is_empty();
+    }
+    let live = |pool: &&Pool| !pool.reserve.is_zero() && !pool.quote_reserve.is_zero();
+    let seen = pools.iter().filter(live).map(|pool| PoolSeen {
+        name: pool.dex.unwrap_or("unknown"),
+        pair: pool.pair,
+        quote: pool.quote,
+        quote_reserve: pool.quote_reserve,
+    });
+    report.pools = seen.collect();
+    if asked || !report.pools.is_empty() {
+        report.set("is_in_dex", !report.pools.is_empty());
+        let dex: Vec<Value> =
+            report.pools.iter().map(|pool| json!({"name": pool.name, "pair": lower(pool.pair)})).collect();
+        report.put("dex", json!(dex));
+    }
+    if let Some(pool) = report.pools.first()
+        && let Some(supply) = super::lab::ask(session, pool.pair, super::abi::encode(&super::abi::totalSupplyCall {}))?
+    {
+        report.put("lp_total_supply", json!(supply.to_string()));
+    }
+    report.unknown(&["is_in_dex", "dex"], Why::NoState);
+    if !report.pools.is_empty() {
+        report.unknown(&["lp_total_supply"], Why::UnsupportedContract);
+    }
+    Ok(())
+}
+
+/// What history says, with every balance read again.
+fn tell(
+    report: &mut Report,
+    session: &mut Session,
+    token: Address,
+    facts: &Facts,
+    history: Option<&History>,
+) -> Result<(), StateError> {
+    let Some(history) = history else {
+        report.unknown(&TOLD, Why::NoHistory);
+        return Ok(());
+    };
+    let mut balance = |token: Address, of: Address| -> Result<U256, StateError> {
+        let call = super::abi::encode(&super::abi::balanceOfCall(of));
+        Ok(super::lab::ask(session, token, call)?.unwrap_or_default())
+    };
+    let supply = facts.total_supply.unwrap_or_default();
+    if let Some(creator) = history.creator {
+        let has = balance(token, creator)?;
+        report.put("creator_address", json!(lower(creator)));
+        report.put("creator_balance", json!(has.to_string()));
+        report.put("creator_percent", json!(share(has, supply)));
+    }
+    let mut list = Vec::new();
+    for holder in history.holders.iter().take(10) {
+        list.push((holder.address, balance(token, holder.address)?));
+    }
+    let mut shares = Vec::new();
+    if let Some(pair) = report.pools.first().map(|pool| pool.pair) {
+        for holder in history.lp_holders.iter().take(10) {
+            shares.push((holder.address, balance(pair, holder.address)?));
+        }
+    }
+    let lp_supply = report.fields.get("lp_total_supply").and_then(Value::as_str).and_then(|text| text.parse().ok());
+    let show = |list: Vec<(Address, U256)>, supply: U256| -> Result<Vec<Value>, StateError> {
+        let one = |(address, balance): (Address, U256)| {
+            let is_contract = i32::from(!session.code(address)?.is_empty());
+            Ok(json!({"address": lower(address), "tag": "", "is_contract": is_contract,
+                "balance": balance.to_string(), "percent": share(balance, supply)}))
+        };
+        list.into_iter().map(one).collect()
+    };
+    let holders = show(list, supply)?;
+    let lp_holders = show(shares, lp_supply.unwrap_or_default())?;
+    report.put("holders", json!(holders));
+    report.put("holder_count", json!(history.holder_count.to_string()));
+    report.put("lp_holders", json!(lp_holders));
+    report.put("lp_holder_count", json!(history.lp_holder_count.to_string()));
+    report.unknown(&TOLD, Why::NoHistory);
+    Ok(())
+}
+
+/// An address as answers have it.
+pub(crate) fn lower(address: Address) -> String {
+    format!("{address:#x}")
+}
+
+/// A part of a whole as a fraction, rounded half up to basis points.
+fn share(part: U256, whole: U256) -> String {
+    let shift = whole.bit_len().saturating_sub(240);
+    let (part, whole) = (part >> shift, whole >> shift);
+    if whole.is_zero() {
+        return "0".to_owned();
+    }
+    let bps = (part.min(U256::MAX >> 16) * U256::from(20_000) + whole) / (whole * U256::from(2));
+    fraction(bps.try_into().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_have_no_trailing_zeros() {
+        let cases = [
+            (0, "0"),
+            (100, "0.01"),
+            (1, "0.0001"),
+            (9_999, "0.9999"),
+            (10_000, "1"),
+            (5_000, "0.5"),
+            (12_500, "1.25"),
+        ];
+        for (bps, text) in cases {
+            assert_eq!(fraction(bps), text);
+        }
+        assert_eq!(share(U256::from(1), U256::from(3)), "0.3333");
+        assert_eq!(share(U256::from(2), U256::from(3)), "0.6667");
+        assert_eq!(share(U256::MAX, U256::MAX), "1");
+        assert_eq!(share(U256::ONE, U256::ZERO), "0");
+    }
+}

@@ -1,0 +1,8 @@
+//! Tokens of every kind, honest and not, each with what must be said of it.
+
+mod fresh;
+mod oracles;
+mod powers;
+mod stage;
+mod table;
+mod vaults;
