@@ -221,7 +221,16 @@ impl Caller {
     /// [`Error::Problem`] when the provider refuses for good, [`Error::BadReply`] or [`Error::Access`] when the reply is not
     /// acknowledged, [`Error::Transport`], [`Error::Timeout`], [`Error::TooLarge`], [`Error::File`].
     pub async fn call(&self, request: &Request) -> Result<Reply, Error> {
-        exchange::call(&self.inner, request).await
+        exchange::call(&self.inner, request, None).await
+    }
+
+    /// The same for a caller to whom a late reply is worth nothing: one that is not here and valid within the time is
+    /// neither accepted nor acknowledged, not even when the provider keeps it and hands it out later.
+    ///
+    /// # Errors
+    /// As [`Self::call`]; [`Error::Timeout`] when the time is over.
+    pub async fn call_within(&self, request: &Request, within: Duration) -> Result<Reply, Error> {
+        exchange::call_by(&self.inner, request, Instant::now() + within).await
     }
 
     /// Calls acknowledged so far, over all lanes.

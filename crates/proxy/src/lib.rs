@@ -9,6 +9,7 @@ mod connections;
 mod duties;
 pub mod error;
 mod forward;
+pub mod gateway;
 pub mod ledger;
 mod meter;
 mod metrics;

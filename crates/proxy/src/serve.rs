@@ -59,7 +59,7 @@ pub(crate) fn count_refusal(state: &State, refusal: &Refusal) {
 }
 
 /// A future that goes on when the caller goes away: the call is counted, so its reply is made and kept for a retry.
-struct Detached<F: Future + Send + 'static>(Option<Pin<Box<F>>>)
+pub(crate) struct Detached<F: Future + Send + 'static>(Option<Pin<Box<F>>>)
 where
     F::Output: Send;
 
@@ -67,7 +67,7 @@ impl<F: Future + Send + 'static> Detached<F>
 where
     F::Output: Send,
 {
-    fn new(future: F) -> Self {
+    pub(crate) fn new(future: F) -> Self {
         Self(Some(Box::pin(future)))
     }
 }

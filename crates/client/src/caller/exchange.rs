@@ -12,7 +12,7 @@ use surety_primitives::answer::claims::Claims;
 use surety_primitives::answer::{Answer, Reply as SignedReply, SignedAnswer};
 use surety_primitives::dataset::Key;
 use surety_primitives::keys::DhSecret;
-use surety_primitives::{Hash32, access};
+use surety_primitives::{Hash32, Lane, access};
 use tokio::time::Instant;
 use url::Url;
 
@@ -64,14 +64,24 @@ enum Next {
     Stop,
 }
 
-pub(super) async fn call(inner: &Inner, request: &Request) -> Result<Reply, Error> {
+/// The same until `by`, after which no reply of any of its tries is accepted.
+pub(super) async fn call_by(inner: &Inner, request: &Request, by: Instant) -> Result<Reply, Error> {
+    let begun = Instant::now();
+    let limit = by.saturating_duration_since(begun);
+    match tokio::time::timeout_at(by, call(inner, request, Some(by))).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::Timeout { url: inner.endpoint.to_string(), limit }),
+    }
+}
+
+pub(super) async fn call(inner: &Inner, request: &Request, by: Option<Instant>) -> Result<Reply, Error> {
     let prepared = prepare(inner, request)?;
     let mut lane = inner.pool.take().await?;
     let mut sign = false;
     let mut pause = PAUSE;
     let mut attempt = 1;
     loop {
-        let problem = match exchange(inner, &mut lane, &prepared, sign).await? {
+        let problem = match exchange(inner, &mut lane, &prepared, sign, by).await? {
             Outcome::Done(reply) => return Ok(*reply),
             Outcome::Refused(problem) => problem,
         };
@@ -131,15 +141,24 @@ fn prepare<'a>(inner: &Inner, request: &'a Request) -> Result<Prepared<'a>, Erro
 }
 
 /// One try: a call of this lane, sent and judged.
-async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, sign: bool) -> Result<Outcome, Error> {
+async fn exchange(
+    inner: &Inner,
+    lane: &mut Taken<'_>,
+    prepared: &Prepared<'_>,
+    sign: bool,
+    by: Option<Instant>,
+) -> Result<Outcome, Error> {
     let slot = &mut *lane.slot;
     let (call, mut pending) = next_call(inner, slot, &prepared.hash, sign)?;
     // A reply that is lost with this process can be asked for again.
     let (lane_number, seq) = (slot.lane, call.head().seq);
     inner.with_log(|log| log.append(&Entry::Asked { lane: lane_number, seq, request: prepared.hash }))?;
+    // A reply that nobody waits for any more must not pass as a lost one later either.
+    let mut unwanted = Unwanted { inner, lane: lane_number, seq, by };
     let opening = call.head().flags.has(Flags::OPEN);
     let headers = headers(inner, &call, opening)?;
     let end = Instant::now() + Duration::from_secs(u64::from(inner.options.deadline_s.clamp(1, 120)));
+    let end = by.map_or(end, |by| end.min(by));
     let response = send(inner, prepared, headers, end).await?;
     let (status, replied) = (response.status(), response.headers().clone());
     let body = read_body(&prepared.url, response, inner.options.max_body).await?;
@@ -154,6 +173,7 @@ async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, 
                         Ok(())
                     })?;
                 }
+                unwanted.by = None;
                 Ok(Outcome::Refused(problem))
             }
             other => Err(other),
@@ -167,11 +187,35 @@ async fn exchange(inner: &Inner, lane: &mut Taken<'_>, prepared: &Prepared<'_>, 
         slot.signed = Instant::now();
     }
     match judge(inner, slot, &mut pending, prepared.request, status, answer, &replied, body).await {
-        Ok(reply) => Ok(Outcome::Done(Box::new(reply))),
+        Ok(reply) => {
+            unwanted.by = None;
+            Ok(Outcome::Done(Box::new(reply)))
+        }
         Err(error) => {
+            unwanted.by = None;
             // It came and does not hold: it must not pass as a lost one later.
             inner.with_log(|log| log.append(&Entry::Rejected { lane: lane_number, seq }))?;
             Err(error)
+        }
+    }
+}
+
+/// A call under way that has a time: whatever ends it before a reply is judged, its reply is not accepted afterwards.
+struct Unwanted<'a> {
+    inner: &'a Inner,
+    lane: Lane,
+    seq: u64,
+    by: Option<Instant>,
+}
+
+impl Drop for Unwanted<'_> {
+    fn drop(&mut self) {
+        if self.by.is_some() {
+            let entry = Entry::Rejected { lane: self.lane, seq: self.seq };
+            // What is not in the log must never be acknowledged: without a log this caller is at its end.
+            if self.inner.with_log(|log| log.append(&entry)).is_err() {
+                self.inner.pool.close();
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The sidecar over real HTTP: a consumer, a sidecar, an API behind it, and a ledger in memory.
+//! The sidecar over real HTTP: a consumer, a sidecar, an API behind it, and a ledger in memory; and the gateway before a
+//! node that records what reaches it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,11 +7,14 @@ mod bad_input;
 mod chains;
 mod crash;
 mod duties;
+mod gateway;
 mod happy;
+mod hold;
 mod ledger;
 mod limits;
 mod lost;
 mod paths;
 mod rates;
+mod remote;
 mod upstream;
 mod world;

@@ -1,0 +1,29 @@
+//! The seam to what looks at a submission. The gateway knows no check: whoever starts it plugs them in.
+
+use futures::future::BoxFuture;
+
+use super::subject::{Screened, Subject};
+use super::verdict::{Failure, Finding, Read};
+
+/// Looks at one submission.
+pub trait Check: Send + Sync {
+    /// Its stable name, as policies and records have it.
+    fn name(&self) -> &str;
+
+    /// Looks at `subject` as it would run after `before`: the earlier transactions of its bundle, or of the same sender
+    /// in its batch.
+    ///
+    /// The finding's `reads` are what must still be so when the subject is forwarded.
+    fn assess<'a>(&'a self, subject: &'a Subject, before: &'a [Screened]) -> BoxFuture<'a, Finding>;
+
+    /// Whether what a finding rests on is still so.
+    fn still_holds<'a>(&'a self, reads: &'a [Read]) -> BoxFuture<'a, bool>;
+
+    /// How long it may take and what an outcome that decides nothing comes to, where the policy says nothing else.
+    fn failure(&self) -> Failure;
+
+    /// Whether it computes for long without waiting. Such a check gets a thread of its own, so that its deadline holds.
+    fn is_heavy(&self) -> bool {
+        false
+    }
+}

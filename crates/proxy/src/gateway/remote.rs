@@ -1,0 +1,443 @@
+//! Remote services: questions to providers of the marketplace, asked in parallel and paid by the call (section 7.6).
+//!
+//! A gateway holds one caller for each service, with a purchase's grant or a sub-grant of one; the policy names what a service
+//! may see. An answer that is not valid, or not here in time, is not acknowledged, and so not paid.
+//!
+//! Always true: what a service does not see by the policy is not sent to it; nothing pending leaves by default; a service
+//! that did not answer never counts as one that found nothing.
+
+mod answer;
+mod breaker;
+mod budget;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::{Address, Bytes, hex};
+use futures::future::{BoxFuture, join_all};
+use surety_client::Caller;
+use surety_client::caller::{Reply, Request};
+use surety_primitives::Amount;
+use surety_primitives::access::{self, ProblemKind};
+use tokio::time::Instant;
+
+use super::policy::{Policy, RemoteTerms, Sight};
+use super::verdict::Finding;
+use answer::{Said, Voice};
+use breaker::Breaker;
+use budget::Ledger;
+
+pub use budget::BudgetError;
+
+/// Name of the file of what was spent, within the gateway's folder.
+pub const SPENT_FILE: &str = "spent.json";
+/// Questions that one submission asks at most.
+const MOST_QUESTIONS: usize = 4;
+/// Arguments of a call that accounts are looked for in.
+const MOST_WORDS: usize = 8;
+/// Services that are asked one question, unless the policy says otherwise.
+const ASK: usize = 2;
+
+/// Something to ask about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// An account.
+    Address(Address),
+    /// A host name.
+    Name(String),
+    /// Typed data, as JSON.
+    TypedData(String),
+    /// A message.
+    Message(Bytes),
+    /// A raw transaction.
+    Transaction(Bytes),
+}
+
+impl Question {
+    /// What there is to ask about a call: to whom it goes, and the accounts that stand among its arguments; a policy's terms
+    /// say which of it leaves. `raw` is the transaction, where it is one.
+    #[must_use]
+    pub fn of_call(to: Option<Address>, input: &[u8], raw: Option<&Bytes>) -> Vec<Self> {
+        let mut accounts: Vec<Address> = to.into_iter().collect();
+        // An argument that is an account has twelve bytes of zeros, and then hardly any.
+        let words = input.get(4..).unwrap_or_default().chunks_exact(32).take(MOST_WORDS);
+        for word in words.filter(|word| word[..12] == [0; 12] && word[12..20] != [0; 8]) {
+            let account = Address::from_slice(&word[12..]);
+            if !accounts.contains(&account) {
+                accounts.push(account);
+            }
+        }
+        let raw = raw.cloned().map(Self::Transaction);
+        raw.into_iter().chain(accounts.into_iter().take(MOST_QUESTIONS - 1).map(Self::Address)).collect()
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub const fn sight(&self) -> Sight {
+        match self {
+            Self::Address(_) => Sight::Address,
+            Self::Name(_) => Sight::Name,
+            Self::TypedData(_) => Sight::TypedData,
+            Self::Message(_) => Sight::Message,
+            Self::Transaction(_) => Sight::Transaction,
+        }
+    }
+
+    /// The request to a service, with `{address}`, `{name}` and `{chain}` filled in.
+    fn request(&self, terms: &RemoteTerms, chain_id: u64) -> Request {
+        let path = self.fill(&terms.path, chain_id);
+        let post = |name: &str, value: &str| {
+            Request::post_json(path.clone(), &serde_json::json!({ "chain_id": chain_id.to_string(), name: value }))
+        };
+        match self {
+            Self::Address(_) | Self::Name(_) => Request::get(path),
+            Self::TypedData(json) => post("typed_data", json),
+            Self::Message(message) => post("message", &hex::encode_prefixed(message)),
+            Self::Transaction(raw) => post("raw_transaction", &hex::encode_prefixed(raw)),
+        }
+    }
+
+    fn fill(&self, text: &str, chain_id: u64) -> String {
+        let text = text.replace("{chain}", &chain_id.to_string());
+        match self {
+            Self::Address(address) => text.replace("{address}", &hex::encode_prefixed(address)),
+            Self::Name(name) => text.replace("{name}", &escape(name)),
+            _ => text,
+        }
+    }
+}
+
+/// A service that can be called.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name in the policy.
+    pub name: String,
+    /// Calls it, by a purchase's grant or a sub-grant.
+    pub caller: Caller,
+    /// What a call costs, base units of CALL.
+    pub price: Amount,
+}
+
+/// What a buyer bought.
+#[derive(Debug)]
+pub struct Bought {
+    /// Calls under the new purchase.
+    pub caller: Caller,
+    /// What it cost, base units of CALL.
+    pub cost: Amount,
+    /// What a call costs, base units of CALL.
+    pub price: Amount,
+}
+
+/// Buys the next package of the service of this name, for at most this much.
+pub type Buyer = Arc<dyn Fn(String, Amount) -> BoxFuture<'static, Result<Bought, String>> + Send + Sync>;
+
+/// What became of the calls to one service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Valid answers in time.
+    pub answered: u64,
+    /// No answer in time.
+    pub timed_out: u64,
+    /// No connection, or nothing that is an answer.
+    pub failed: u64,
+    /// Quota that was used up.
+    pub exhausted: u64,
+    /// Not made, because the service is paused after failures.
+    pub paused: u64,
+}
+
+/// A service as it is known now.
+struct Line {
+    caller: Caller,
+    price: Amount,
+    breaker: Breaker,
+    /// Quota left, as the provider last said.
+    remaining: Option<u64>,
+    buying: bool,
+    calls: Calls,
+}
+
+/// The remote services of one gateway.
+#[derive(Clone)]
+pub struct Remote {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    chain_id: u64,
+    begun: Instant,
+    lines: Mutex<BTreeMap<String, Line>>,
+    ledger: Ledger,
+    buyer: Option<Buyer>,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("services", &self.inner.lines().keys()).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// The services that can be called for a chain. What is spent is kept in `folder`; without a buyer nothing is bought.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn new(
+        chain_id: u64,
+        services: Vec<Service>,
+        folder: &Path,
+        buyer: Option<Buyer>,
+    ) -> Result<Self, BudgetError> {
+        let ledger = Ledger::open(&folder.join(SPENT_FILE))?;
+        let line = |service: Service| (service.name, Line::new(service.caller, service.price));
+        let lines = Mutex::new(services.into_iter().map(line).collect());
+        let begun = Instant::now();
+        Ok(Self { inner: Arc::new(Inner { chain_id, begun, lines, ledger, buyer }) })
+    }
+
+    /// Asks the services of a check what the policy lets them see of these questions, and judges the answers. What no service
+    /// may see is not asked, and is no part of the outcome.
+    pub async fn assess(&self, check: &str, policy: &Policy, questions: &[Question]) -> Finding {
+        let mut asked = Vec::new();
+        for question in questions.iter().take(MOST_QUESTIONS) {
+            let sees = |terms: &&RemoteTerms| terms.check == check && terms.sees.contains(&question.sight());
+            let terms: Vec<&RemoteTerms> = policy.remotes().iter().filter(sees).collect();
+            if !terms.is_empty() {
+                asked.push(self.ask(question, terms));
+            }
+        }
+        let mut finding = answer::judge(check, join_all(asked).await);
+        let left_out = questions.len().saturating_sub(MOST_QUESTIONS);
+        if left_out > 0 && finding.outcome.passed() {
+            finding = Finding { evidence: finding.evidence, ..Finding::unknown(check, "too_many_questions") };
+        }
+        finding
+    }
+
+    /// What became of the calls, by service.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<String, Calls> {
+        self.inner.lines().iter().map(|(name, line)| (name.clone(), line.calls)).collect()
+    }
+
+    /// What was spent on packages, by service, base units of CALL.
+    #[must_use]
+    pub fn spent(&self) -> BTreeMap<String, Amount> {
+        self.inner.ledger.spent()
+    }
+
+    /// Acknowledges what was answered, as far as the next calls have not done so: before the gateway ends.
+    pub async fn settle(&self) {
+        let callers: Vec<Caller> = self.inner.lines().values().map(|line| line.caller.clone()).collect();
+        let settled = callers.iter().map(|caller| async move {
+            if let Err(error) = caller.settle().await {
+                tracing::warn!(%error, "a remote service was not settled with; its answers count at the next call");
+            }
+        });
+        join_all(settled).await;
+    }
+
+    /// One question to the best services that are at hand.
+    async fn ask(&self, question: &Question, terms: Vec<&RemoteTerms>) -> Vec<Voice> {
+        let now_ms = self.inner.now_ms();
+        let mut voices = Vec::new();
+        let mut ready = Vec::new();
+        {
+            let mut lines = self.inner.lines();
+            for terms in terms {
+                match lines.get_mut(&terms.name) {
+                    None => voices.push(Voice::new(terms, Said::Unknown("no_grant"))),
+                    Some(line) => {
+                        if line.breaker.is_closed(now_ms) {
+                            ready.push((line.breaker.cost(line.price), terms));
+                        } else {
+                            line.calls.paused = line.calls.paused.saturating_add(1);
+                            voices.push(Voice::new(terms, Said::Failed("it is paused after failures".to_owned())));
+                        }
+                    }
+                }
+            }
+        }
+        // Price times latency; equals by their place in the policy.
+        ready.sort_by_key(|(cost, _)| *cost);
+        let most = ASK.min(ready.len());
+        if most == ASK {
+            // Enough others are at hand: what is absent or paused has no voice.
+            voices.clear();
+        }
+        let calls = ready.into_iter().take(most).map(|(_, terms)| self.call(question, terms));
+        voices.extend(join_all(calls).await);
+        voices
+    }
+
+    async fn call(&self, question: &Question, terms: &RemoteTerms) -> Voice {
+        let Some(caller) = self.inner.lines().get(&terms.name).map(|line| line.caller.clone()) else {
+            return Voice::new(terms, Said::Unknown("no_grant"));
+        };
+        let request = question.request(terms, self.inner.chain_id);
+        let begun = Instant::now();
+        let outcome = caller.call_within(&request, Duration::from_millis(terms.deadline_ms)).await;
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let said = match &outcome {
+            Ok(reply) => self.heard(question, terms, reply),
+            Err(error) => Said::of_error(error),
+        };
+        self.note(terms, &said, micros, outcome.as_ref().ok());
+        let mut voice = Voice::new(terms, said);
+        if let Ok(reply) = &outcome {
+            voice.cite(caller.package().grant.purchase, reply);
+        }
+        voice
+    }
+
+    fn heard(&self, question: &Question, terms: &RemoteTerms, reply: &Reply) -> Said {
+        let flags: Vec<String> = terms.flags.iter().map(|flag| question.fill(flag, self.inner.chain_id)).collect();
+        answer::read(reply, &flags)
+    }
+
+    /// Counts, learns the latency, opens or closes the breaker, buys where the quota runs low.
+    fn note(&self, terms: &RemoteTerms, said: &Said, micros: u64, reply: Option<&Reply>) {
+        let now_ms = self.inner.now_ms();
+        let mut lines = self.inner.lines();
+        let Some(line) = lines.get_mut(&terms.name) else { return };
+        let calls = &mut line.calls;
+        let counter = match said {
+            Said::Late => &mut calls.timed_out,
+            Said::Failed(_) => &mut calls.failed,
+            Said::Exhausted => &mut calls.exhausted,
+            Said::Clean | Said::Hit(_) | Said::Unknown(_) => &mut calls.answered,
+        };
+        *counter = counter.saturating_add(1);
+        match said {
+            Said::Late | Said::Failed(_) => line.breaker.failed(now_ms, terms.deadline_ms.saturating_mul(1_000)),
+            Said::Exhausted => {}
+            _ => line.breaker.answered(micros),
+        }
+        if let Some(quota) = reply.and_then(|reply| reply.quota) {
+            line.remaining = Some(quota.remaining);
+        }
+        if *said == Said::Exhausted {
+            line.remaining = Some(0);
+        }
+        let is_low =
+            line.remaining.is_some_and(|left| left < terms.buy_below || (left == 0 && !terms.budget.is_zero()));
+        if is_low && !line.buying && self.inner.buyer.is_some() {
+            line.buying = true;
+            drop(lines);
+            tokio::spawn(Arc::clone(&self.inner).buy(terms.name.clone(), terms.budget));
+        }
+    }
+}
+
+impl Inner {
+    fn lines(&self) -> MutexGuard<'_, BTreeMap<String, Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Buys the next package of a service within its budget, and calls under it from then on.
+    async fn buy(self: Arc<Self>, name: String, budget: Amount) {
+        let bought = match &self.buyer {
+            Some(buyer) => self.ledger.buy(&name, budget, buyer).await,
+            None => Err(BudgetError::NoBuyer),
+        };
+        let before = {
+            let mut lines = self.lines();
+            let Some(line) = lines.get_mut(&name) else { return };
+            line.buying = false;
+            match bought {
+                Ok(bought) => {
+                    line.remaining = None;
+                    line.price = bought.price;
+                    Some(std::mem::replace(&mut line.caller, bought.caller))
+                }
+                Err(error) => {
+                    tracing::warn!(service = %name, %error, "no further package of a remote service was bought");
+                    None
+                }
+            }
+        };
+        // The provider is paid for what it answered under the package that ends.
+        if let Some(before) = before
+            && let Err(error) = before.settle().await
+        {
+            tracing::warn!(service = %name, %error, "the last answers of a package were not acknowledged");
+        }
+    }
+}
+
+impl Line {
+    const fn new(caller: Caller, price: Amount) -> Self {
+        Self { caller, price, breaker: Breaker::new(), remaining: None, buying: false, calls: Calls::ZERO }
+    }
+}
+
+impl Calls {
+    const ZERO: Self = Self { answered: 0, timed_out: 0, failed: 0, exhausted: 0, paused: 0 };
+}
+
+impl Said {
+    /// What a call that brought no valid answer says.
+    fn of_error(error: &surety_client::Error) -> Self {
+        match error {
+            surety_client::Error::Timeout { .. } => Self::Late,
+            surety_client::Error::Problem(problem)
+                if matches!(
+                    problem.kind,
+                    ProblemKind::QuotaExhausted | ProblemKind::BudgetSpent | ProblemKind::ExpiredPurchase
+                ) =>
+            {
+                Self::Exhausted
+            }
+            // This side counts, too: it signs for no call beyond what was bought or granted.
+            surety_client::Error::Access(access::Error::BudgetSpent { .. }) => Self::Exhausted,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// A name within a path: everything but letters, digits, dots and hyphens as percent and two hex digits.
+fn escape(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') {
+            text.push(char::from(byte));
+        } else {
+            text.push('%');
+            text.push_str(&hex::encode_upper([byte]));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::U256;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_asked_about_by_its_target_and_the_accounts_in_it() {
+        let (to, spender) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        let words = [spender.into_word(), U256::MAX.into(), U256::from(7).into(), to.into_word()];
+        let input = [vec![0x09, 0x5e, 0xa7, 0xb3], words.concat()].concat();
+        let raw = Bytes::from_static(b"raw");
+        let expected = [Question::Transaction(raw.clone()), Question::Address(to), Question::Address(spender)];
+        assert_eq!(Question::of_call(Some(to), &input, Some(&raw)), expected);
+        assert_eq!(Question::of_call(None, b"", None), []);
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_the_path() {
+        assert_eq!(escape("example.com"), "example.com");
+        assert_eq!(escape("a/../b?c=1&d#e"), "a%2F..%2Fb%3Fc%3D1%26d%23e");
+        assert_eq!(escape("ä"), "%C3%A4");
+    }
+}

@@ -1,0 +1,243 @@
+//! Starts a gateway, accepts connections, and ends it so that nothing admitted is lost.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use super::check::Check;
+use super::config::GatewayConfig;
+use super::core::Core;
+use super::forward::Forwarder;
+use super::{admin, quarantine, server};
+use crate::connections::{Peer, Peers, Timed};
+use crate::error::Error;
+use crate::sidecar::listen;
+
+/// Most header fields of a request.
+const MAX_HEADERS: usize = 100;
+/// Between two looks at the policy's file.
+const POLICY_LOOK: Duration = Duration::from_secs(1);
+/// Between two tries to learn the chain from the nodes at the start.
+const ASK_CHAIN: Duration = Duration::from_millis(500);
+/// How often it is tried.
+const CHAIN_TRIES: u32 = 20;
+
+/// A gateway that runs.
+pub struct Gateway {
+    core: Arc<Core>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// A connection's place, kept until it and the websocket on it are closed.
+pub(crate) struct Place {
+    pub(crate) address: IpAddr,
+    pub(crate) stopped: watch::Receiver<bool>,
+    _peer: Peer,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Runs a gateway until `shutdown` comes, then drains it.
+///
+/// # Errors
+/// As [`Gateway::start`].
+pub async fn run(
+    config: GatewayConfig,
+    checks: Vec<Arc<dyn Check>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let gateway = Gateway::start(config, checks).await?;
+    shutdown.await;
+    gateway.stop().await;
+    Ok(())
+}
+
+impl Gateway {
+    /// Learns the chain, listens, and looks at the nodes from then on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for parts that do not go together and when no node tells its chain, [`Error::Listen`].
+    pub async fn start(config: GatewayConfig, checks: Vec<Arc<dyn Check>>) -> Result<Self, Error> {
+        config.check()?;
+        let forwarder = Forwarder::new(&config)?;
+        let chain_id = match config.chain_id {
+            Some(chain_id) => chain_id,
+            None => ask_chain(&forwarder).await?,
+        };
+        let core = Arc::new(Core::new(config, checks, forwarder, chain_id)?);
+        let public = listen(core.config.listen).await?;
+        let private = listen(core.config.admin).await?;
+        let (address, admin) = (local(&public)?, local(&private)?);
+        let (stop, stopped) = watch::channel(false);
+        let tasks = vec![
+            tokio::spawn(accept(Arc::clone(&core), public, stopped.clone())),
+            tokio::spawn(admin::serve(Arc::clone(&core), private, stopped.clone())),
+            tokio::spawn(quarantine::run(Arc::clone(&core), stopped.clone())),
+            tokio::spawn(watch_policy(Arc::clone(&core), stopped.clone())),
+            tokio::spawn(probe(Arc::clone(&core), stopped)),
+        ];
+        tracing::info!(%address, %admin, chain_id, "gateway listens");
+        Ok(Self { core, address, admin, stop, tasks })
+    }
+
+    /// Where wallets connect.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/health` and `/metrics` are.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The chain that it serves.
+    #[must_use]
+    pub fn chain_id(&self) -> u64 {
+        self.core.chain.id
+    }
+
+    /// Stops accepting and lets requests in flight end, within the drain time.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            // A task that panicked has nothing left to say.
+            let _ = task.await;
+        }
+        // Submissions whose clients went away end by themselves.
+        let step = Duration::from_millis(10);
+        for _ in 0..self.core.config.limits.drain_s.saturating_mul(100) {
+            // Whoever starts the gateway again needs its files: nobody may have them any more.
+            if self.core.in_flight.load(Ordering::Acquire) == 0 && Arc::strong_count(&self.core) == 1 {
+                break;
+            }
+            tokio::time::sleep(step).await;
+        }
+        tracing::info!("gateway stopped");
+    }
+}
+
+async fn ask_chain(forwarder: &Forwarder) -> Result<u64, Error> {
+    let mut last = String::new();
+    for _ in 0..CHAIN_TRIES {
+        match forwarder.chain_id().await {
+            Ok(chain_id) => return Ok(chain_id),
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(ASK_CHAIN).await;
+    }
+    Err(Error::Config(format!("no node tells its chain ({last}): start one, or state chain_id")))
+}
+
+async fn probe(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
+    let every = Duration::from_millis(core.config.limits.probe_ms);
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = core.forwarder.probe(core.chain.id, every) => {}
+        }
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+/// Follows the policy's file.
+async fn watch_policy(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
+    let Some(live) = core.live_policy().cloned() else { return };
+    tokio::select! {
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+        () = live.watch(POLICY_LOOK) => {}
+    }
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|error| Error::Config(error.to_string()))
+}
+
+async fn accept(core: Arc<Core>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    let limits = &core.config.limits;
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let peers = Arc::new(Peers::default());
+    let builder = builder(&core);
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of file descriptors: others must end first.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(peer) = peers.admit(address.ip(), limits.connections_per_address) else { continue };
+        let place = Place { address: address.ip(), stopped: stopped.clone(), _peer: peer, _permit: permit };
+        tokio::spawn(connection(Arc::clone(&core), builder.clone(), stream, Arc::new(place)));
+    }
+    drop(listener);
+    let everyone = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let drain = Duration::from_secs(limits.drain_s);
+    if tokio::time::timeout(drain, room.acquire_many(everyone)).await.is_err() {
+        tracing::warn!("connections were cut at the end of the drain time");
+    }
+}
+
+async fn connection(core: Arc<Core>, builder: http1::Builder, stream: TcpStream, place: Arc<Place>) {
+    // Replies are small and wait for nothing else.
+    let _ = stream.set_nodelay(true);
+    let stream = Timed::new(stream, Duration::from_secs(core.config.limits.write_timeout_s));
+    core.metrics.connections.inc();
+    let mut stopped = place.stopped.clone();
+    let shared = Arc::clone(&core);
+    let service = service_fn(move |request| {
+        let (core, place) = (Arc::clone(&shared), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(server::handle(core, place, request).await) }
+    });
+    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let ended = tokio::select! {
+        ended = served.as_mut() => Some(ended),
+        _ = stopped.wait_for(|stopped| *stopped) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    // A broken connection is the client's affair; what it sent is recorded where it is made.
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+    core.metrics.connections.dec();
+}
+
+fn builder(core: &Core) -> http1::Builder {
+    let limits = &core.config.limits;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.read_timeout())
+        .max_buf_size(limits.header_bytes)
+        .max_headers(MAX_HEADERS);
+    builder
+}

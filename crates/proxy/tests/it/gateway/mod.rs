@@ -1,0 +1,15 @@
+//! The gateway before a node that records everything that reaches it, with a check that refuses one recipient.
+
+mod board;
+mod decoders;
+mod encodings;
+mod methods;
+mod node;
+mod phases;
+mod policy;
+mod reads;
+mod signing;
+mod transactions;
+mod upstreams;
+mod websocket;
+mod world;
