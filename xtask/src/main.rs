@@ -104,7 +104,7 @@ fn schemathesis() -> Result<()> {
 }
 
 fn bench() -> Result<()> {
-    for package in ["surety-primitives", "surety-security", "surety-proxy"] {
+    for package in ["surety-primitives", "surety-evm", "surety-security", "surety-proxy"] {
         cargo(package).args(["bench", "--package", package]).run()?;
     }
     cargo("whole system").args(["run", "--release", "--bin", "surety", "--", "bench"]).run()

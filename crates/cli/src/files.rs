@@ -1,5 +1,7 @@
 //! What can be carried away and checked without a network: grants, answers, receipts.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use surety_client::LightClient;
@@ -56,6 +58,22 @@ pub(crate) struct RequestFile {
     pub query: String,
     /// Body.
     pub body: Blob,
+}
+
+/// A question to a security service with the answer and its evidence: enough to compute it again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerdictFile {
+    /// The service's name.
+    pub service: String,
+    /// The variable part of its path.
+    pub segment: String,
+    /// The query.
+    pub query: BTreeMap<String, String>,
+    /// The body that was sent; empty for none.
+    pub body: String,
+    /// The body that came back, as it came.
+    pub answer: String,
 }
 
 /// A transaction with the proof that it stands in a final block, and of what became of it.

@@ -11,6 +11,13 @@ use crate::output::Failure;
 
 /// The package with the phishing list, at the version whose algorithm the service follows bit for bit.
 const PACKAGE: &str = "eth-phishing-detect@1.2.0";
+/// Contracts of the exchange that tokens are tried on.
+pub(crate) const EXCHANGE: [&str; 2] = ["@uniswap/v2-core@1.0.1", "@uniswap/v2-periphery@1.1.0-beta.0"];
+/// The files of them that are read.
+pub(crate) const EXCHANGE_FILES: [&str; 2] =
+    ["@uniswap/v2-core/build/UniswapV2Factory.json", "@uniswap/v2-periphery/build/UniswapV2Router02.json"];
+/// What is ever installed; all at once, because an installation drops what it does not name.
+const PACKAGES: [&str; 3] = [PACKAGE, EXCHANGE[0], EXCHANGE[1]];
 /// Where the package is installed unless it is there already.
 const NPM_FOLDER: &str = ".surety/npm";
 /// Where other lists are looked for unless a folder is named.
@@ -158,30 +165,39 @@ async fn fetch(place: &str) -> Result<Vec<u8>> {
 
 /// The package's list; installs the package with npm if it is not there.
 fn npm_list() -> Result<PathBuf> {
-    let places = ["tests/js", NPM_FOLDER].map(|folder| Path::new(folder).join(LIST_IN_PACKAGE));
-    if let Some(path) = places.iter().find(|path| path.is_file()) {
-        return Ok(path.clone());
+    let hint = "or go without that list: --no-npm with --lists or --source";
+    Ok(npm(&[PACKAGE], &[LIST_IN_PACKAGE], hint)?.join(LIST_IN_PACKAGE))
+}
+
+/// The node_modules folder in which all `files` are; installs `packages` with npm if there is none yet.
+pub(crate) fn npm(packages: &[&str], files: &[&str], otherwise: &str) -> Result<PathBuf> {
+    let places = ["tests/js", NPM_FOLDER].map(|folder| Path::new(folder).join("node_modules"));
+    let has_all = |place: &Path| files.iter().all(|file| place.join(file).is_file());
+    if let Some(place) = places.iter().find(|place| has_all(place)) {
+        return Ok(place.clone());
     }
     std::fs::create_dir_all(NPM_FOLDER).with_context(|| format!("cannot create {NPM_FOLDER}"))?;
     let quiet = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
     let status = Command::new("npm")
         .args(["install", "--prefix", NPM_FOLDER])
         .args(quiet)
-        .arg(PACKAGE)
+        .args(PACKAGES)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
         .map_err(|error| {
-            let hint = "install Node 20 or newer, or go without that list: --no-npm with --lists or --source";
-            Failure::environment(format!(
-                "npm cannot be started ({error}), and the phishing list comes from it; {hint}"
-            ))
+            let needed = packages.join(", ");
+            let hint = format!("{needed} come from it: install Node 20 or newer, {otherwise}");
+            Failure::environment(format!("npm cannot be started ({error}), and {hint}"))
         })?;
-    let [_, path] = places;
-    if !status.success() || !path.is_file() {
-        bail!(Failure::environment(format!("npm could not install {PACKAGE}; is the registry reachable?")));
+    let [_, place] = places;
+    if !status.success() || !has_all(&place) {
+        bail!(Failure::environment(format!(
+            "npm could not install {}; is the registry reachable?",
+            packages.join(", ")
+        )));
     }
-    Ok(path)
+    Ok(place)
 }
 
-const LIST_IN_PACKAGE: &str = "node_modules/eth-phishing-detect/src/config.json";
+const LIST_IN_PACKAGE: &str = "eth-phishing-detect/src/config.json";

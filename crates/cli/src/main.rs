@@ -4,6 +4,7 @@ mod commands;
 mod devnet;
 mod files;
 mod gather;
+mod guard;
 mod output;
 mod settings;
 
@@ -71,6 +72,13 @@ enum Command {
     /// Check a receipt, an answer or a grant offline, with the reason when it fails.
     #[command(subcommand)]
     Verify(commands::verify::Command),
+    /// Ask the security services here and now: a token, an address, a URL, a transaction, an owner's approvals.
+    #[command(subcommand)]
+    Check(commands::check::Command),
+    /// A firewall before an Ethereum node.
+    Gateway(Box<commands::gateway::Arguments>),
+    /// A small EVM chain, to try things on.
+    Devchain(commands::devchain::Arguments),
     /// Why a purchase was refused, how a fee was split.
     #[command(subcommand)]
     Explain(commands::explain::Command),
@@ -121,6 +129,9 @@ fn run(command: Command, output: &Output) -> anyhow::Result<()> {
             Command::Lists(command) => commands::lists::run(command, output).await,
             Command::Evidence(command) => commands::evidence::run(command, output).await,
             Command::Verify(command) => commands::verify::run(command, output),
+            Command::Check(command) => commands::check::run(command, output).await,
+            Command::Gateway(arguments) => commands::gateway::run(*arguments, output).await,
+            Command::Devchain(arguments) => commands::devchain::run(arguments, output).await,
             Command::Explain(command) => commands::explain::run(command, output).await,
             Command::Bench(arguments) => commands::bench::run(arguments, output).await,
         }

@@ -24,6 +24,11 @@ impl Failure {
     }
 }
 
+/// The command did what it should and found something bad: exit code 1, and everything was said already.
+#[derive(Debug, thiserror::Error)]
+#[error("something bad was found")]
+pub(crate) struct Found;
+
 impl Output {
     pub(crate) const fn new(json: bool) -> Self {
         Self { json }
@@ -55,6 +60,9 @@ impl Output {
 
     /// Says why a command failed.
     pub(crate) fn fail(&self, error: &anyhow::Error) -> ExitCode {
+        if error.downcast_ref::<Found>().is_some() {
+            return ExitCode::from(1);
+        }
         let code: u8 = if is_environment(error) { 2 } else { 1 };
         if self.json {
             failed_json(&reason(error), code);

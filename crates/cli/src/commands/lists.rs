@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use surety_evm::{Chain as _, Remote, RemoteConfig};
 use surety_ledger::market;
 use surety_ledger::market::state::DATASET_NAMES;
 use surety_primitives::{ProviderId, Seconds};
 use surety_security::lists::{Pin, address, describe, domain, kind};
-use surety_security::{Dataset, Lists};
+use surety_security::{Chains, Dataset, Lists};
 
 use crate::gather::{Gathered, Sources};
 use crate::output::{Failure, Output};
@@ -65,6 +66,12 @@ pub(crate) struct Serve {
     /// Days after which a list's word counts no more: what rests on it is answered as unknown [default: no limit].
     #[arg(long, value_name = "DAYS")]
     max_age: Option<u32>,
+    /// A node's JSON-RPC, for the services that look at a chain's state; several chains are several nodes.
+    #[arg(long, value_delimiter = ',')]
+    rpc: Vec<String>,
+    /// Believe the nodes about state, where they give no proofs (eth_getProof).
+    #[arg(long)]
+    trust_rpc: bool,
 }
 
 pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
@@ -217,6 +224,21 @@ pub(crate) fn save(path: &Path, dataset: &Dataset) -> Result<()> {
     std::fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The chains behind these nodes.
+async fn chains(urls: Vec<String>, proofs: bool) -> Result<Chains> {
+    // Reading a node blocks.
+    let connect = move || {
+        let mut chains = Chains::new();
+        for url in urls {
+            let node = Remote::connect(&RemoteConfig { proofs, ..RemoteConfig::new(&url) });
+            let node = node.map_err(|error| Failure::environment(format!("{url}: {error}")))?;
+            chains.insert(node.chain_id(), Arc::new(node));
+        }
+        Ok(chains)
+    };
+    tokio::task::spawn_blocking(connect).await?
+}
+
 /// `surety provider serve`.
 pub(crate) async fn serve(arguments: Serve, output: &Output) -> Result<()> {
     let part = |name: &str| -> Result<Option<Dataset>> {
@@ -240,7 +262,8 @@ pub(crate) async fn serve(arguments: Serve, output: &Output) -> Result<()> {
             output.progress(format_args!("no dataset of {what}: questions about them are answered as unknown"));
         }
     }
-    let router = surety_security::router(Arc::new(Lists::new(names, addresses)));
+    let chains = chains(arguments.rpc, !arguments.trust_rpc).await?;
+    let router = surety_security::router_on(Arc::new(Lists::new(names, addresses)), chains);
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| Failure::environment(format!("cannot listen on {}: {error}", arguments.listen)))?;

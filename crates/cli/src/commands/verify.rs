@@ -6,9 +6,13 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use surety_client::LightClient;
+use surety_evm::{Remote, RemoteConfig};
+use surety_security::SERVICES;
+use surety_security::service::Request;
 
+use super::lists::FOLDER;
 use crate::devnet::{DEFAULT_FOLDER, Layout};
-use crate::files::{AnswerFile, GrantFile, ReceiptFile};
+use crate::files::{AnswerFile, GrantFile, ReceiptFile, VerdictFile};
 use crate::output::{Failure, Output};
 use crate::settings::{read_json, read_trust};
 
@@ -24,6 +28,21 @@ pub(crate) enum Command {
     Answer(Arguments),
     /// A transaction with its block (what `surety buy --save-receipt` writes).
     Receipt(Arguments),
+    /// A security service's answer, computed again from its own evidence (what `surety check --save` writes).
+    Verdict(Recompute),
+}
+
+/// What is computed again, from what.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Recompute {
+    /// The file, or - for standard input.
+    file: PathBuf,
+    /// The folder with the lists that the answer cites.
+    #[arg(long, default_value = FOLDER)]
+    folder: PathBuf,
+    /// A node of your own: is the state that the answer rests on the chain's? Without it, only the conclusion is checked.
+    #[arg(long, env = "SURETY_RPC")]
+    rpc: Option<String>,
 }
 
 /// What is checked, against what.
@@ -51,6 +70,7 @@ impl Arguments {
 
 pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
     match command {
+        Command::Verdict(arguments) => recompute(&arguments, output),
         Command::Grant(arguments) => {
             let file: GrantFile = read_json(&arguments.file)?;
             let purchase = file.verify(&arguments.light()?).context("the grant does not hold")?;
@@ -93,6 +113,38 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
             })
         }
     }
+}
+
+fn recompute(arguments: &Recompute, output: &Output) -> Result<()> {
+    let file: VerdictFile = read_json(&arguments.file)?;
+    let service = SERVICES.iter().copied().find(|service| service.name() == file.service);
+    let service = service.with_context(|| format!("there is no service {}", file.service))?;
+    let lists = super::check::lists(&arguments.folder, output)?;
+    let request =
+        Request { segment: file.segment, query: file.query, body: file.body.into_bytes(), ..Request::default() };
+    let computed = surety_security::verify::recompute(service, &lists, &request, file.answer.as_bytes())
+        .context("the answer does not hold")?;
+    let mut of_the_chain = None;
+    if let (Some(url), Some(replay)) = (&arguments.rpc, &computed.replay) {
+        let node = Remote::connect(&RemoteConfig::new(url))
+            .map_err(|error| Failure::environment(format!("{url}: {error}")))?;
+        surety_security::verify::reread(replay, &node).context("the answer does not rest on this chain's state")?;
+        of_the_chain = Some(replay.head.number);
+    }
+    let more = json!({"service": service.name(), "standing": computed.standing, "state_of_block": of_the_chain});
+    tell(output, "digest", &computed.digest, more, || {
+        let state = match (of_the_chain, &computed.replay) {
+            (Some(block), _) => format!("; the node has the same state at block {block}"),
+            (None, Some(replay)) => {
+                format!(
+                    "; the state of block {} is taken from the answer: compare it with --rpc URL",
+                    replay.head.number
+                )
+            }
+            (None, None) => String::new(),
+        };
+        format!("the answer holds: computed again, {} comes to digest {}{state}", service.name(), computed.digest)
+    })
 }
 
 fn tell<T: Serialize>(

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod demo;
+mod gateway;
 mod hand;
 mod harness;
 mod kills;

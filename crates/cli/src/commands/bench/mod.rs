@@ -1,6 +1,7 @@
 //! `surety bench`: what this machine can do, as ratios against a baseline measured in the same run.
 
 mod access;
+mod gateway;
 mod ledger;
 mod network;
 mod restart;
@@ -43,6 +44,8 @@ enum What {
     Network,
     /// Restart time and memory of a node over a large state.
     Restart,
+    /// Verdicts of the node gateway with local checks.
+    Gateway,
 }
 
 /// One figure.
@@ -68,6 +71,9 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     let mut figures = Vec::new();
     if asked(What::Access) {
         figures.extend(access::measure()?);
+    }
+    if asked(What::Gateway) {
+        figures.extend(gateway::measure(output).await?);
     }
     if asked(What::Ledger) {
         output.progress(format_args!("building a state of {} rows", arguments.rows));

@@ -4,6 +4,7 @@ mod calls;
 mod checks;
 mod questions;
 mod stage;
+mod wallet;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// Where the network lies; what is there is deleted.
     #[arg(long, default_value = FOLDER)]
     folder: PathBuf,
+    /// Leave out the wallet's act, which needs contracts of an exchange from npm.
+    #[arg(long)]
+    no_gateway: bool,
     #[command(flatten)]
     sources: Sources,
 }
@@ -70,6 +74,14 @@ pub(crate) struct Report {
     pub wrong_answers: u64,
     /// Questions answered as unknown, because no list was there.
     pub unknown_answers: u64,
+    /// Transactions that the gateway let pass, and that are on the chain.
+    pub gateway_allowed: u64,
+    /// Transactions that the gateway refused.
+    pub gateway_blocked: u64,
+    /// Refused ones that reached the chain all the same, in whatever encoding.
+    pub gateway_bypassed: u64,
+    /// Whether each verdict came out the same when another process computed it, and again from its own evidence.
+    pub gateway_verified: bool,
     /// Rows of the ledger at the end.
     pub rows: u64,
     /// Seconds from start to end.
@@ -83,13 +95,17 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     let start = Instant::now();
     let mut report = Report::default();
     let mut stage = Stage::build(&arguments, output).await?;
-    let outcome = play(&mut stage, &mut report, output).await;
+    let has_gateway = !arguments.no_gateway;
+    let mut outcome = play(&mut stage, &mut report, output).await;
+    if has_gateway && outcome.is_ok() {
+        outcome = wallet::play(stage.folder(), &mut report, output).await;
+    }
     report.elapsed_s = (start.elapsed().as_secs_f64() * 10.0).round() / 10.0;
     if arguments.keep && outcome.is_ok() {
         report.urls = stage.urls();
     }
     let shown = outcome.and_then(|()| output.result(&report, || table(&report)));
-    let judged = shown.and_then(|()| judge(&report, arguments.calls));
+    let judged = shown.and_then(|()| judge(&report, arguments.calls, has_gateway));
     if arguments.keep && judged.is_ok() {
         output.progress("the network keeps running: end it with Ctrl-C");
         super::devnet::stopped().await;
@@ -110,7 +126,7 @@ async fn play(stage: &mut Stage, report: &mut Report, output: &Output) -> Result
 }
 
 /// Refuses a story that did not end as it must.
-fn judge(report: &Report, calls: u64) -> Result<()> {
+fn judge(report: &Report, calls: u64, has_gateway: bool) -> Result<()> {
     let truths = [
         ("every call was served", report.calls_served == calls),
         ("every call was acknowledged", report.calls_acknowledged == calls),
@@ -124,6 +140,10 @@ fn judge(report: &Report, calls: u64) -> Result<()> {
         ("state roots are equal", report.state_roots_equal),
         ("grant and answer were verified offline", report.offline_verified),
         ("the killed operator is back", report.killed_and_rejoined),
+        ("the wallet's transfer passed the gateway", !has_gateway || report.gateway_allowed == 1),
+        ("the gateway refused what is dangerous", !has_gateway || report.gateway_blocked == 2),
+        ("nothing went around the gateway", report.gateway_bypassed == 0),
+        ("the gateway's verdicts were computed again", !has_gateway || report.gateway_verified),
     ];
     let failed: Vec<&str> = truths.iter().filter(|(_, holds)| !holds).map(|(name, _)| *name).collect();
     if failed.is_empty() {
@@ -146,10 +166,12 @@ fn table(report: &Report) -> String {
          verified offline     grant and answer: {}\n  \
          value conserved      on every operator, over {} rows: {}\n  \
          state roots equal    {}\n  \
+         gateway              {} allowed, {} blocked, {} went around it; verdicts computed again: {}\n  \
          took                 {} s\n{urls}\n\
          The story: a provider published real lists and sold packages of calls. A consumer bought, called and signed for what \
          it got, and the ledger paid for exactly that. One answer said \"clean\" of a name on the provider's own list: the \
-         signature on it was the proof, nobody had to vote, and the cover was paid at once.",
+         signature on it was the proof, nobody had to vote, and the cover was paid at once. A wallet behind a gateway sent \
+         three transactions: the transfer passed; the approval to a drainer and the buy of a token that cannot be sold did not.",
         report.operators,
         yes(report.killed_and_rejoined),
         report.calls_served,
@@ -165,6 +187,10 @@ fn table(report: &Report) -> String {
         report.rows,
         yes(report.conserved),
         yes(report.state_roots_equal),
+        report.gateway_allowed,
+        report.gateway_blocked,
+        report.gateway_bypassed,
+        yes(report.gateway_verified),
         report.elapsed_s,
     )
 }
@@ -210,14 +236,19 @@ mod tests {
             offline_verified: true,
             killed_and_rejoined: true,
             wrong_answers: 1,
+            gateway_allowed: 1,
+            gateway_blocked: 2,
+            gateway_verified: true,
             ..Report::default()
         }
     }
 
     #[test]
     fn a_story_with_one_thing_wrong_is_refused_and_names_it() {
-        judge(&good(), 100).unwrap();
-        let wrong: [fn(&mut Report); 12] = [
+        judge(&good(), 100, true).unwrap();
+        judge(&Report { gateway_allowed: 0, gateway_blocked: 0, gateway_verified: false, ..good() }, 100, false)
+            .unwrap();
+        let wrong: [fn(&mut Report); 16] = [
             |report| report.calls_served = 99,
             |report| report.calls_acknowledged = 99,
             |report| report.claimed = 101,
@@ -230,11 +261,15 @@ mod tests {
             |report| report.state_roots_equal = false,
             |report| report.offline_verified = false,
             |report| report.killed_and_rejoined = false,
+            |report| report.gateway_allowed = 0,
+            |report| report.gateway_blocked = 1,
+            |report| report.gateway_bypassed = 1,
+            |report| report.gateway_verified = false,
         ];
         for spoil in wrong {
             let mut report = good();
             spoil(&mut report);
-            let said = judge(&report, 100).unwrap_err().to_string();
+            let said = judge(&report, 100, true).unwrap_err().to_string();
             assert!(said.starts_with("not as it must be: ") && !said.contains(';'), "{said}");
         }
     }
