@@ -1,6 +1,6 @@
 //! The node gateway: a firewall for JSON-RPC before an Ethereum node (section 7 of the services' sheet).
 //!
-//! A request's life is one function, [`request::answer`]: admit, assess, forward, record.
+//! A request's life is one function, `request::answer`: admit, assess, forward, record.
 //!
 //! Invariants: what is forwarded was written anew from what was screened, never copied from a client; a submission that
 //! was not judged to pass does not reach a node; a submission reaches a node twice only as the same signed transaction.

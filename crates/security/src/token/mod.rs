@@ -2,7 +2,7 @@
 //!
 //! A token is tried ([`probe`]), the code behind it found ([`proxy`]), and everything that its keepers may do is done and
 //! its effect measured ([`privilege`]). Always true: names decide nothing, effects do; a flag is "0" only when its check
-//! ran to the end, else it is absent and named in [`Report::unknown`]; the same snapshot gives the same bytes.
+//! ran to the end, else it is absent and named as unknown in the report; the same snapshot gives the same bytes.
 //! Never here: lists, history beyond what [`History`] is told, the dressing of answers.
 
 mod abi;
