@@ -1,5 +1,5 @@
 //! A strict reader of JSON text. What two parsers could read differently is refused: duplicate keys however they are
-//! written, lone surrogates, a second document, a byte-order mark.
+//! written, lone surrogates, numbers out of range, a second document, a byte-order mark.
 //!
 //! Invariant: what [`Json::write`] gives reads back as the same value in every parser, so that nothing of a client's own
 //! spelling reaches a node.
@@ -32,6 +32,9 @@ pub enum JsonError {
     /// Half of a surrogate pair.
     #[error("a string has half of a surrogate pair")]
     Surrogate,
+    /// A number beyond what a double holds: parsers refuse it, saturate or make it infinite.
+    #[error("a number is out of range at byte {0}")]
+    Range(usize),
 }
 
 /// A value that borrows from its text.
@@ -406,14 +409,18 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             self.digits()?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
+        let exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if exponent {
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
             }
             self.digits()?;
         }
-        Ok(&self.text[from..self.at])
+        let text = &self.text[from..self.at];
+        // No double overflows in 300 digits without an exponent, as nearly all numbers are.
+        let in_range = (!exponent && text.len() <= 300) || text.parse::<f64>().is_ok_and(f64::is_finite);
+        if in_range { Ok(text) } else { Err(JsonError::Range(from)) }
     }
 
     fn digits(&mut self) -> Result<(), JsonError> {

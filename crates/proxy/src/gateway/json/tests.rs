@@ -50,6 +50,17 @@ fn numbers_keep_every_digit_and_strings_lose_their_escapes() {
 }
 
 #[test]
+fn a_number_that_no_double_holds_is_refused() {
+    for wrong in ["1e999", "-1E+309", "[1e99999999999]", &"9".repeat(310)] {
+        assert!(matches!(read(wrong), Err(JsonError::Range(_))), "{wrong}");
+        assert!(members(format!("{{\"a\":{wrong}}}").as_bytes(), 8).is_err(), "{wrong}");
+    }
+    for right in ["1e308", "-1.7e308", "1e-999", "0e999", &"9".repeat(300), &"1".repeat(309)] {
+        assert!(read(right).is_ok(), "{right}");
+    }
+}
+
+#[test]
 fn members_are_given_as_they_were_written() {
     let found = members(br#" {"result" : {"a": [1, "x"]} , "id":1} "#, 8).unwrap();
     assert_eq!(found, [(Cow::Borrowed("result"), r#"{"a": [1, "x"]}"#), (Cow::Borrowed("id"), "1")]);
@@ -75,8 +86,8 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
 /// Texts that are almost JSON: a value's text with some bytes changed.
 fn almost_json() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
-        "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u0061", "\\ud800", "0", "-", "1e5", ".5", "null", "true", " ",
-        "\t", "a", "é", "\u{0}",
+        "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u0061", "\\ud800", "0", "-", "1e5", "1e999", ".5", "null", "true",
+        " ", "\t", "a", "é", "\u{0}",
     ]);
     let noise = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat().into_bytes());
     (any_json(), noise, any::<prop::sample::Index>(), 0..4_usize).prop_map(|(value, noise, at, cut)| {
