@@ -164,9 +164,7 @@ impl Screening {
             }
         }
     }
-}
 
-impl Screening {
     /// What of a user operation is not looked at: it is not run, and code that its account takes on is not judged.
     fn beyond(&self, subject: &Subject) -> Option<Finding> {
         let Subject::UserOperation(operation) = subject else { return None };
@@ -317,3 +315,6 @@ const fn verdict(severity: screen::Verdict) -> Verdict {
 fn word(reason: Reason) -> String {
     serde_json::to_value(reason).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

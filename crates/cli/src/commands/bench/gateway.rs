@@ -1,16 +1,20 @@
-//! Verdicts of the gateway: in process, and over HTTP at a steady rate, beside the bare node in the same run.
+//! The node gateway: verdicts in process, and transactions over HTTP at a steady rate, each beside a baseline of the same
+//! run: the bare node, and nginx as a plain proxy where it is installed.
+
+mod peers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use anyhow::{Context, Result};
 use futures::executor::block_on;
 use serde_json::json;
 use surety_evm::canonical::steps::{Terms, approve, sign, transfer};
 use surety_evm::chain::{Config, DEV_ACCOUNTS, DEV_KEYS, DevChain, Genesis, fund};
-use surety_evm::{Call, World, rpc};
+use surety_evm::{Call, World};
 use surety_primitives::hash::keccak;
+use surety_primitives::wallet::AccountKey;
 use surety_proxy::gateway::{
     CacheConfig, ChainRule, Check, Gateway, GatewayConfig, GatewayLimits, Screened, Subject, UpstreamConfig,
 };
@@ -19,59 +23,81 @@ use surety_security::{Dataset, Lists, Source, SourceSpec};
 use tokio::task::JoinSet;
 
 use super::Figure;
-use crate::guard::checks;
+use crate::guard::{Head, checks};
 use crate::output::Output;
+use peers::{Nginx, Node};
 
 /// Addresses on the list.
 const LISTED: u64 = 8_000;
 /// Signed transactions that are judged in process.
 const JUDGED: u64 = 10_000;
-/// Requests a second over HTTP, and for how many seconds.
+/// Transactions a second over HTTP, and for how many seconds.
 const RATE: u64 = 5_000;
 const SECONDS: u64 = 4;
-/// Connections that share the rate.
-const CONNECTIONS: u64 = 32;
+/// Wallets that share the rate, each on its own connection.
+const WALLETS: u64 = 32;
+
+/// Median and 99th percentile, in microseconds.
+#[derive(Clone, Copy)]
+struct Spread {
+    p50: f64,
+    p99: f64,
+}
 
 pub(super) async fn measure(output: &Output) -> Result<Vec<Figure>> {
     let chain_id = Config::default().chain_id;
     let lists = Arc::new(Lists::new(None, Some(listed()?)));
-    let local = checks(lists, None, chain_id, true);
-    output.progress(format_args!("judging {JUDGED} signed transactions in process"));
-    let mut times = judge(&local, chain_id)?;
-    let (p50, p99) = percentiles(&mut times);
-    let recovery = super::recovery() * 1e6;
-    let mut figures = vec![
-        Figure::new("gateway verdict, local checks, p50", us(p50), "recovery of a signature", p50 / recovery),
-        Figure::new("gateway verdict, local checks, p99", us(p99), "recovery of a signature", p99 / recovery),
-    ];
-    output
-        .progress(format_args!("{RATE} requests a second for {SECONDS} s over HTTP: the bare node, then the gateway"));
-    let chain = Arc::new(DevChain::new(Config::default(), genesis()));
-    let node = rpc::serve(([127, 0, 0, 1], 0).into(), chain, None).await?;
+    let chain = DevChain::new(Config { automine: false, ..Config::default() }, genesis());
+    let head = Head::follow(chain);
+    let mut figures = in_process(&lists, &head, chain_id, output)?;
+    let node = Node::start(chain_id).await?;
     let folder = std::env::temp_dir().join(format!("surety-bench-gateway-{}", std::process::id()));
-    let gateway = Gateway::start(config(&node.url(), folder.clone()), local).await?;
-    let read = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).to_string();
-    let raw = signed(&approve(DEV_ACCOUNTS[1], Address::repeat_byte(1), address(0), U256::MAX), 0)?;
-    let send = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": [raw]}).to_string();
-    let (bare50, bare99) = percentiles(&mut load(&node.url(), &read).await?);
-    let (gate50, gate99) = percentiles(&mut load(&format!("http://{}", gateway.address()), &send).await?);
-    figures.push(Figure::new(
-        "refusal over HTTP at 5,000/s, p50",
-        us(gate50),
-        "a read of the bare node",
-        gate50 / bare50,
-    ));
-    figures.push(Figure::new(
-        "refusal over HTTP at 5,000/s, p99",
-        us(gate99),
-        "a read of the bare node",
-        gate99 / bare99,
-    ));
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let everything = checks(lists, Some(head), chain_id, true);
+    let gateway = Gateway::start(config(&node.url(), folder.join("gateway")), everything).await?;
+    let nginx = Nginx::start(&node.address(), &folder)?;
+    let transactions = transactions(chain_id)?;
+    output.progress(format_args!("{RATE} transactions a second for {SECONDS} s over HTTP, each way in turn"));
+    let bare = load(&node.url(), &transactions).await?;
+    let proxied = match &nginx {
+        Some(nginx) => Some(load(&nginx.url(), &transactions).await?),
+        None => None,
+    };
+    let taken = node.taken();
+    let guarded = load(&format!("http://{}", gateway.address()), &transactions).await?;
+    anyhow::ensure!(node.taken() - taken == RATE * SECONDS, "the gateway did not forward each transaction once");
+    figures.extend(against("the bare node", guarded, bare));
+    match proxied {
+        Some(proxied) => figures.extend(against("nginx", guarded, proxied)),
+        None => output.progress("nginx is not installed: no figure beside it"),
+    }
     gateway.stop().await;
-    node.stop().await;
+    drop(nginx);
     // What the run wrote is worth nothing.
     let _ = std::fs::remove_dir_all(folder);
     Ok(figures)
+}
+
+/// Verdicts without HTTP: lists and decoding, then with the run of each transaction.
+fn in_process(lists: &Arc<Lists>, head: &Arc<Head>, chain_id: u64, output: &Output) -> Result<Vec<Figure>> {
+    let recovery = super::recovery() * 1e6;
+    let mut figures = Vec::new();
+    for (what, head) in [("lists and decoding", None), ("and simulation", Some(head.clone()))] {
+        output.progress(format_args!("judging {JUDGED} signed transactions in process: {what}"));
+        let spread = judge(&checks(lists.clone(), head, chain_id, true), chain_id)?;
+        for (name, value) in [("p50", spread.p50), ("p99", spread.p99)] {
+            let name = format!("gateway verdict, {what}, {name}");
+            figures.push(Figure::new(&name, us(value), "recovery of a signature", value / recovery));
+        }
+    }
+    Ok(figures)
+}
+
+fn against(baseline: &str, guarded: Spread, other: Spread) -> [Figure; 2] {
+    [("p50", guarded.p50, other.p50), ("p99", guarded.p99, other.p99)].map(|(name, guarded, other)| {
+        let added = format!("{} (+{})", us(guarded), us(guarded - other));
+        Figure::new(&format!("sent through the gateway at {RATE}/s, {name}"), added, baseline, guarded / other)
+    })
 }
 
 fn config(upstream: &str, data: std::path::PathBuf) -> GatewayConfig {
@@ -90,8 +116,8 @@ fn config(upstream: &str, data: std::path::PathBuf) -> GatewayConfig {
     }
 }
 
-/// Microseconds from the raw bytes to the findings of all local checks.
-fn judge(local: &[Arc<dyn Check>], chain_id: u64) -> Result<Vec<f64>> {
+/// From the raw bytes to the findings of all checks.
+fn judge(checks: &[Arc<dyn Check>], chain_id: u64) -> Result<Spread> {
     let user = DEV_ACCOUNTS[1];
     let raws: Vec<Bytes> = (0..JUDGED)
         .map(|i| {
@@ -102,7 +128,7 @@ fn judge(local: &[Arc<dyn Check>], chain_id: u64) -> Result<Vec<f64>> {
                 2 => approve(user, token, other, U256::from(i)),
                 _ => approve(user, token, address(i % LISTED), U256::MAX),
             };
-            signed(&call, i)
+            signed(DEV_KEYS[1], &call, i, chain_id)
         })
         .collect::<Result<_>>()?;
     let rule = ChainRule { id: chain_id, allow_unprotected: false };
@@ -111,46 +137,67 @@ fn judge(local: &[Arc<dyn Check>], chain_id: u64) -> Result<Vec<f64>> {
         let start = Instant::now();
         let screened = Screened::read(raw, rule).context("a signed transaction is read")?;
         let subject = Subject::Transaction(Box::new(screened));
-        for check in local {
+        for check in checks {
             std::hint::black_box(block_on(check.assess(&subject, &[])));
         }
         times.push(start.elapsed().as_secs_f64() * 1e6);
     }
+    Ok(spread(times))
+}
+
+/// What each wallet sends: transfers of coins, in the order of their nonces.
+fn transactions(chain_id: u64) -> Result<Vec<Arc<Vec<String>>>> {
+    let of_wallet = |wallet: u64| {
+        let key = wallet_key(wallet);
+        let (from, secret) = (Address::from(key.address().0), B256::from(key.to_secret_bytes()));
+        let each = (0..RATE * SECONDS / WALLETS).map(|nonce| {
+            let call = Call::new(from, address(LISTED + nonce), Bytes::new()).value(U256::from(nonce));
+            let raw = signed(secret, &call, nonce, chain_id)?;
+            let request = json!({"jsonrpc": "2.0", "id": nonce, "method": "eth_sendRawTransaction", "params": [raw]});
+            Ok(request.to_string())
+        });
+        Ok(Arc::new(each.collect::<Result<_>>()?))
+    };
+    (0..WALLETS).map(of_wallet).collect()
+}
+
+/// How long each request takes at the steady rate.
+async fn load(url: &str, transactions: &[Arc<Vec<String>>]) -> Result<Spread> {
+    let mut tasks = JoinSet::new();
+    let start = tokio::time::Instant::now() + Duration::from_millis(100);
+    let pause = Duration::from_secs(1) / u32::try_from(RATE)?;
+    for (bodies, turn) in transactions.iter().cloned().zip(0..) {
+        let (url, first) = (url.to_owned(), start + pause * turn);
+        let between = pause * u32::try_from(transactions.len())?;
+        tasks.spawn(async move { send_each(&url, &bodies, first, between).await });
+    }
+    let mut times = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        times.extend(done.context("a wallet's task ended")??);
+    }
+    Ok(spread(times))
+}
+
+/// Microseconds of each request of one wallet.
+async fn send_each(url: &str, bodies: &[String], first: tokio::time::Instant, between: Duration) -> Result<Vec<f64>> {
+    let client = reqwest::Client::builder().pool_max_idle_per_host(1).build()?;
+    let mut times = Vec::with_capacity(bodies.len());
+    for (body, turn) in bodies.iter().zip(0..) {
+        tokio::time::sleep_until(first + between * turn).await;
+        let sent = Instant::now();
+        let request = client.post(url).header("content-type", "application/json").body(body.clone());
+        let reply = request.send().await?.bytes().await?;
+        times.push(sent.elapsed().as_secs_f64() * 1e6);
+        let is_taken = reply.windows(8).any(|part| part == b"\"result\"");
+        anyhow::ensure!(is_taken, "not taken: {}", String::from_utf8_lossy(&reply));
+    }
     Ok(times)
 }
 
-/// Microseconds of each request at the steady rate.
-async fn load(url: &str, body: &str) -> Result<Vec<f64>> {
-    let mut tasks = JoinSet::new();
-    let start = Instant::now() + Duration::from_millis(100);
-    for connection in 0..CONNECTIONS {
-        let (url, body) = (url.to_owned(), body.to_owned());
-        tasks.spawn(async move {
-            let client = reqwest::Client::builder().pool_max_idle_per_host(1).build()?;
-            let mut times = Vec::new();
-            for i in (connection..RATE * SECONDS).step_by(usize::try_from(CONNECTIONS).unwrap_or(1)) {
-                let due = start
-                    + Duration::from_secs(1) * u32::try_from(i).unwrap_or(u32::MAX) / u32::try_from(RATE).unwrap_or(1);
-                tokio::time::sleep_until(due.into()).await;
-                let sent = Instant::now();
-                let request = client.post(&url).header("content-type", "application/json").body(body.clone());
-                request.send().await?.bytes().await?;
-                times.push(sent.elapsed().as_secs_f64() * 1e6);
-            }
-            anyhow::Ok(times)
-        });
-    }
-    let mut all = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        all.extend(done.context("a caller's task ended")??);
-    }
-    Ok(all)
-}
-
-fn percentiles(times: &mut [f64]) -> (f64, f64) {
+fn spread(mut times: Vec<f64>) -> Spread {
     times.sort_by(f64::total_cmp);
     let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
-    (at(50), at(99))
+    Spread { p50: at(50), p99: at(99) }
 }
 
 fn us(microseconds: f64) -> String {
@@ -159,6 +206,10 @@ fn us(microseconds: f64) -> String {
 
 fn address(i: u64) -> Address {
     Address::from_slice(&keccak(&[b"bench", &i.to_be_bytes()]).0[..20])
+}
+
+fn wallet_key(wallet: u64) -> AccountKey {
+    AccountKey::from_label(&format!("bench wallet {wallet}"))
 }
 
 fn listed() -> Result<Dataset> {
@@ -176,13 +227,17 @@ fn listed() -> Result<Dataset> {
     Ok(Dataset::merge("addresses", "1", Source::read(&spec, lines.as_bytes())?)?)
 }
 
+/// The development accounts and the wallets have coins.
 fn genesis() -> Genesis {
     let mut world = World::default();
     fund(&mut world);
+    for wallet in 0..WALLETS {
+        world.set_balance(Address::from(wallet_key(wallet).address().0), U256::from(10_u64.pow(19)));
+    }
     Genesis { world, ..Genesis::default() }
 }
 
-fn signed(call: &Call, nonce: u64) -> Result<Bytes> {
-    let terms = Terms { chain_id: Config::default().chain_id, nonce, gas: 100_000, max_fee: 10_000_000_000, tip: 1 };
-    sign(DEV_KEYS[1], call, terms).context("a development key signs")
+fn signed(key: B256, call: &Call, nonce: u64, chain_id: u64) -> Result<Bytes> {
+    let terms = Terms { chain_id, nonce, gas: 100_000, max_fee: 10_000_000_000, tip: 1 };
+    sign(key, call, terms).context("a key of the benchmark signs")
 }

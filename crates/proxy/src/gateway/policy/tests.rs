@@ -38,7 +38,7 @@ fn facts() -> Facts {
 }
 
 fn approval(amount: U256) -> Finding {
-    Finding::passed("decode")
+    Finding::passed("lists")
         .with("decoded.kind", Fact::Text("approve".to_owned()))
         .with("decoded.amount", Fact::Amount(amount))
         .with("decoded.spender", Fact::Address(Address::repeat_byte(9)))
@@ -80,7 +80,7 @@ fn conditions_mean_what_cel_says() {
         ("has(decoded.owner)", false),
         ("size(lists.spender) == 2 && client.id.size() == 8", true),
         ("decoded.kind in ['approve', 'permit']", true),
-        ("verdicts.decode == 'passed' && verdicts.simulation == 'none'", true),
+        ("verdicts.lists == 'passed' && verdicts.simulation == 'none'", true),
         ("client.id.contains('let-') && client.id.endsWith('1')", true),
         // As in CEL, the side that decides does so although the other has no value.
         ("false && gt(diff.native_out, limits.value)", false),
@@ -191,7 +191,7 @@ fn a_rule_without_a_value_blocks() {
     let decision = policy.decide(&facts(), &[]);
     assert_eq!((decision.verdict, decision.rule.as_str()), (Verdict::Block, "evaluation:r"));
     assert!(decision.message.contains("decoded.amount is not known"), "{decision:?}");
-    let wrong_type = Finding::passed("decode").with("decoded.amount", Fact::Int(5));
+    let wrong_type = Finding::passed("lists").with("decoded.amount", Fact::Int(5));
     assert_eq!(policy.decide(&facts(), &[wrong_type]).verdict, Verdict::Block);
     let divides = super::tests::policy(&rule("tx.nonce / (tx.nonce - 4) == 1", "warn"));
     assert_eq!(divides.decide(&facts(), &[]).verdict, Verdict::Block);
@@ -211,14 +211,14 @@ fn the_labels_of_a_role_are_unknown_where_no_list_was_looked_at() {
 #[test]
 fn a_check_cannot_state_what_the_transaction_is() {
     let policy = policy(&rule("tx.nonce == 4", "quarantine"));
-    let liar = Finding::passed("decode").with("tx.nonce", Fact::Int(5));
+    let liar = Finding::passed("lists").with("tx.nonce", Fact::Int(5));
     assert_eq!(policy.decide(&facts(), &[liar]).verdict, Verdict::Quarantine);
 }
 
 const LISTED: &str = r#"
 [limits]
 value = "1 ether"
-[checks.decode]
+[checks.lists]
 release = { token = true }
 [[rule]]
 id = "trusted"
@@ -244,7 +244,7 @@ fn a_rule_that_does_not_allow_never_makes_a_verdict_better() {
     assert_eq!((held.verdict, held.rule.as_str()), (Verdict::Quarantine, "slow"));
     assert_eq!(held.message, "large transfers wait a minute");
     assert_eq!(held.release, Release { after_s: Some(60), token: true, admin: true });
-    let listed = Finding::hit("decode", Verdict::Block, "approve.listed", "the spender is a known drainer");
+    let listed = Finding::hit("lists", Verdict::Block, "approve.listed", "the spender is a known drainer");
     let blocked = policy.decide(&facts(), &[labelled(&[]), listed]);
     assert_eq!((blocked.verdict, blocked.rule.as_str()), (Verdict::Block, "approve.listed"));
     assert_eq!(blocked.message, "the spender is a known drainer");
@@ -253,7 +253,7 @@ fn a_rule_that_does_not_allow_never_makes_a_verdict_better() {
 #[test]
 fn an_allowing_rule_sets_aside_what_it_names_and_ends_the_list() {
     let policy = policy(LISTED);
-    let unlimited = Finding::hit("decode", Verdict::Quarantine, "approve.unlimited", "unlimited");
+    let unlimited = Finding::hit("lists", Verdict::Quarantine, "approve.unlimited", "unlimited");
     let allowed = policy.decide(&facts(), &[labelled(&["trust"]), unlimited.clone()]);
     assert_eq!((allowed.verdict, allowed.rule.as_str()), (Verdict::Allow, "trusted"));
     // Every rule that a finding hit must be named.
@@ -261,7 +261,7 @@ fn an_allowing_rule_sets_aside_what_it_names_and_ends_the_list() {
     assert_eq!(policy.decide(&facts(), &[labelled(&["trust"]), more]).verdict, Verdict::Quarantine);
     let broken = Finding::timed_out("simulation");
     assert_eq!(policy.decide(&facts(), &[labelled(&["trust"]), broken]).verdict, Verdict::Quarantine);
-    let similar = Finding::hit("decode", Verdict::Block, "approvement", "");
+    let similar = Finding::hit("lists", Verdict::Block, "approvement", "");
     assert_eq!(policy.decide(&facts(), &[labelled(&["trust"]), similar]).verdict, Verdict::Block);
 }
 
@@ -316,7 +316,7 @@ fn dry_run_forwards_and_records() {
 #[test]
 fn an_override_reaches_what_it_names_and_no_block() {
     let policy = policy(LISTED);
-    let unlimited = Finding::hit("decode", Verdict::Quarantine, "approve.unlimited", "unlimited");
+    let unlimited = Finding::hit("lists", Verdict::Quarantine, "approve.unlimited", "unlimited");
     let findings = [labelled(&[]), unlimited];
     let held = policy.decide(&facts(), &findings);
     assert_eq!(held.holders(), ["approve.unlimited", "slow"]);
@@ -329,7 +329,7 @@ fn an_override_reaches_what_it_names_and_no_block() {
     assert_eq!(released.verdict, Verdict::Warn);
     let part = policy.decide_overridden(&facts(), &findings, &["slow".to_owned()]);
     assert_eq!(part.verdict, Verdict::Quarantine);
-    let listed = [Finding::hit("decode", Verdict::Block, "approve.listed", ""), labelled(&[])];
+    let listed = [Finding::hit("lists", Verdict::Block, "approve.listed", ""), labelled(&[])];
     assert_eq!(policy.decide_overridden(&facts(), &listed, &["approve.listed".to_owned()]).verdict, Verdict::Block);
 }
 

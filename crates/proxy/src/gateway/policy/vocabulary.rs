@@ -115,31 +115,13 @@ const LEARNED: &[(&str, Kind)] = &[
 ];
 
 /// Whom labels of lists are about: `lists.spender` holds the labels of the spender.
-const ROLES: &[&str] = &[
-    "from",
-    "to",
-    "contract",
-    "token",
-    "spender",
-    "recipient",
-    "owner",
-    "delegate",
-    "deployer",
-    "implementation",
-    "counterparties",
-    "host",
-];
+const ROLES: &[&str] = &["from", "to", "contract", "token", "spender", "recipient", "owner", "delegate"];
 
 /// Checks that come with Surety, and what happens when they fail (section 7.4).
 const CHECKS: &[(&str, Failure)] = &[
     (SANCTIONS, Failure::SANCTIONS),
     ("lists", Failure::LOCAL),
-    ("decode", Failure::LOCAL),
-    ("message", Failure::LOCAL),
-    ("poison", Failure::LOCAL),
     ("simulation", Failure::SIMULATION),
-    ("contract", Failure::SIMULATION),
-    ("token", Failure::SIMULATION),
     ("remote", Failure::REMOTE),
 ];
 
