@@ -66,6 +66,11 @@ impl Transaction {
         Ok(Self { hash: *envelope.tx_hash(), envelope, sender, raw: encoded.into() })
     }
 
+    /// A transaction that was read and whose sender was recovered elsewhere; `raw` is its one encoding.
+    pub fn recovered(envelope: TxEnvelope, sender: Address, raw: Bytes) -> Self {
+        Self { hash: *envelope.tx_hash(), envelope, sender, raw }
+    }
+
     /// The transaction with all its fields, and with its sidecar if it came with one.
     pub const fn envelope(&self) -> &TxEnvelope {
         &self.envelope

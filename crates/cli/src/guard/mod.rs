@@ -140,7 +140,7 @@ impl Screening {
             Ok(question) => question,
             Err(error) => return Finding::failed(name, error),
         };
-        let calls: Vec<Call> = before.iter().filter_map(|earlier| call_of(earlier, base_fee)).collect();
+        let calls: Vec<Call> = before.iter().map(|earlier| transaction(earlier).call(base_fee)).collect();
         let request = Request { at: Seconds(wall_ms() / 1_000), ..Request::default() };
         let mut parties = Parties::new(&self.guard.lists, &request);
         if let Subject::UserOperation(operation) = subject {
@@ -189,8 +189,7 @@ impl Guard {
         };
         match subject {
             Subject::Transaction(screened) => {
-                let signed = Transaction::decode(&screened.raw).map_err(|error| error.to_string())?;
-                let tried = Tried::Signed(Box::new(signed));
+                let tried = Tried::Signed(Box::new(transaction(screened)));
                 Question::of_transaction(&tried, self.chain_id, base_fee).map_err(|refusal| refusal.to_string())
             }
             Subject::Unsigned(unsigned) => Ok(call(unsigned_call(unsigned))),
@@ -208,8 +207,9 @@ impl Guard {
     }
 }
 
-fn call_of(earlier: &Screened, base_fee: u64) -> Option<Call> {
-    Transaction::decode(&earlier.raw).ok().map(|signed| signed.call(base_fee))
+/// The gateway recovered the sender already; that is most of the time of a verdict.
+fn transaction(screened: &Screened) -> Transaction {
+    Transaction::recovered(screened.envelope.clone(), screened.sender, screened.raw.clone())
 }
 
 fn unsigned_call(unsigned: &Unsigned) -> Call {

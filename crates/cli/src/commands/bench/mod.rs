@@ -3,9 +3,11 @@
 mod access;
 mod gateway;
 mod ledger;
+mod lists;
 mod network;
 mod restart;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -14,6 +16,7 @@ use serde_json::{Value, json};
 use surety_primitives::hash::keccak;
 use surety_primitives::wallet::AccountKey;
 
+use super::lists::FOLDER;
 use crate::output::Output;
 
 /// Measures this machine. Run it in a release build, on an idle machine, and compare ratios rather than numbers.
@@ -31,6 +34,9 @@ pub(crate) struct Arguments {
     /// Buyers of the network's measurement: each sends the next purchase when the last is final.
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=3_000))]
     buyers: u64,
+    /// The folder of the lists that are measured.
+    #[arg(long, default_value = FOLDER)]
+    folder: PathBuf,
 }
 
 /// One measurement.
@@ -46,6 +52,8 @@ enum What {
     Restart,
     /// Verdicts of the node gateway with local checks.
     Gateway,
+    /// Memory of the lists in a folder, and checks of them; not part of everything.
+    Lists,
 }
 
 /// One figure.
@@ -75,6 +83,9 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     if asked(What::Gateway) {
         figures.extend(gateway::measure(output).await?);
     }
+    if arguments.what == Some(What::Lists) {
+        figures.extend(lists::measure(&arguments.folder, output)?);
+    }
     if asked(What::Ledger) {
         output.progress(format_args!("building a state of {} rows", arguments.rows));
         figures.extend(ledger::measure(arguments.rows, arguments.transactions, output)?);
@@ -91,9 +102,9 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
 }
 
 fn table(figures: &[Figure]) -> String {
-    let mut text = format!("{:<44} {:>16} {:>8}  baseline\n", "figure", "value", "ratio");
+    let mut text = format!("{:<52} {:>18} {:>8}  baseline\n", "figure", "value", "ratio");
     for figure in figures {
-        text.push_str(&format!("{:<44} {:>16} {:>8}  {}\n", figure.name, figure.value, figure.ratio, figure.baseline));
+        text.push_str(&format!("{:<52} {:>18} {:>8}  {}\n", figure.name, figure.value, figure.ratio, figure.baseline));
     }
     text
 }

@@ -57,7 +57,7 @@ async fn node(purchases: u64, output: &Output) -> Result<Restarted> {
 }
 
 /// Resident memory of a process in kB (Linux).
-fn resident(pid: u32) -> Result<u64> {
+pub(super) fn resident(pid: u32) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).context("memory can be read on Linux only")?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     line.trim().trim_end_matches(" kB").parse().context("VmRSS is a number")
