@@ -166,7 +166,7 @@ impl Brands {
             }
             let index = brands.brands.len();
             brands.domains.insert(domain.to_owned(), index);
-            brands.folded.entry(fold(label).into_owned()).or_insert(index);
+            brands.folded.entry(fold(label)).or_insert(index);
             let (domain, label) = (domain.to_owned(), label.to_owned());
             brands.brands.push(Brand { domain, units: label.encode_utf16().collect(), label });
         }
@@ -218,7 +218,7 @@ fn shown(label: &str) -> Cow<'_, str> {
 }
 
 fn homograph(brands: &Brands, label: &str) -> Option<Own> {
-    let brand = brands.folded.get(fold(label).as_ref()).and_then(|index| brands.brands.get(*index));
+    let brand = brands.folded.get(&fold(label)).and_then(|index| brands.brands.get(*index));
     if let Some(brand) = brand.filter(|brand| brand.label != label) {
         return Some(Own::of(OwnKind::Homograph, brand, None));
     }
@@ -228,14 +228,28 @@ fn homograph(brands: &Brands, label: &str) -> Option<Own> {
 }
 
 /// What the eye keeps of a label: its UTS 39 skeleton, digits as the letters they resemble, rn as m, vv as w, cl as d.
-fn fold(label: &str) -> Cow<'_, str> {
-    let letters: String = if label.is_ascii() {
-        label.chars().map(fold_letter).collect()
+fn fold(label: &str) -> String {
+    let mut kept = String::with_capacity(label.len());
+    if label.is_ascii() {
+        label.chars().for_each(|letter| keep(&mut kept, letter));
     } else {
-        unicode_security::skeleton(label).flat_map(char::to_lowercase).map(fold_letter).collect()
+        // The skeleton writes m as rn.
+        unicode_security::skeleton(label).flat_map(char::to_lowercase).for_each(|letter| keep(&mut kept, letter));
+    }
+    kept
+}
+
+/// Adds a letter, or makes one of it and the one before.
+fn keep(kept: &mut String, letter: char) {
+    let letter = fold_letter(letter);
+    let joined = match (kept.chars().next_back(), letter) {
+        (Some('r'), 'n') => 'm',
+        (Some('v'), 'v') => 'w',
+        (Some('c'), 'l') => 'd',
+        _ => return kept.push(letter),
     };
-    // The skeleton writes m as rn.
-    Cow::Owned(letters.replace("rn", "m").replace("vv", "w").replace("cl", "d"))
+    kept.pop();
+    kept.push(joined);
 }
 
 const fn fold_letter(letter: char) -> char {
