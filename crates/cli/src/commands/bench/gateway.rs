@@ -3,11 +3,12 @@
 
 mod peers;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use futures::executor::block_on;
 use serde_json::json;
 use surety_evm::canonical::steps::{Terms, approve, sign, transfer};
@@ -20,20 +21,22 @@ use surety_proxy::gateway::{
 };
 use surety_security::lists::{Format, Semantics, Subject as About};
 use surety_security::{Dataset, Lists, Source, SourceSpec};
-use tokio::task::JoinSet;
+use tokio::runtime::Builder;
 
 use super::Figure;
 use crate::guard::{Head, checks};
 use crate::output::Output;
-use peers::{Nginx, Node};
+use peers::{Nginx, Node, Wallet};
 
 /// Addresses on the list.
 const LISTED: u64 = 8_000;
 /// Signed transactions that are judged in process.
 const JUDGED: u64 = 10_000;
-/// Transactions a second over HTTP, and for how many seconds.
-const RATE: u64 = 5_000;
+/// For how long transactions are sent over HTTP.
 const SECONDS: u64 = 4;
+/// Transactions a second with lists and decoding alone, and with the run of each: generator, node and gateway share the
+/// machine, and latency says nothing once it is full.
+const RATES: [(&str, u64); 2] = [("lists and decoding", 5_000), ("and simulation", 2_500)];
 /// Wallets that share the rate, each on its own connection.
 const WALLETS: u64 = 32;
 
@@ -49,54 +52,74 @@ pub(super) async fn measure(output: &Output) -> Result<Vec<Figure>> {
     let lists = Arc::new(Lists::new(None, Some(listed()?)));
     let chain = DevChain::new(Config { automine: false, ..Config::default() }, genesis());
     let head = Head::follow(chain);
-    let mut figures = in_process(&lists, &head, chain_id, output)?;
-    let node = Node::start(chain_id).await?;
     let folder = std::env::temp_dir().join(format!("surety-bench-gateway-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let everything = checks(lists, Some(head), chain_id, true);
-    let gateway = Gateway::start(config(&node.url(), folder.join("gateway")), everything).await?;
-    let nginx = Nginx::start(&node.address(), &folder)?;
-    let transactions = transactions(chain_id)?;
-    output.progress(format_args!("{RATE} transactions a second for {SECONDS} s over HTTP, each way in turn"));
-    let bare = load(&node.url(), &transactions).await?;
-    let proxied = match &nginx {
-        Some(nginx) => Some(load(&nginx.url(), &transactions).await?),
-        None => None,
-    };
-    let taken = node.taken();
-    let guarded = load(&format!("http://{}", gateway.address()), &transactions).await?;
-    anyhow::ensure!(node.taken() - taken == RATE * SECONDS, "the gateway did not forward each transaction once");
-    figures.extend(against("the bare node", guarded, bare));
-    match proxied {
-        Some(proxied) => figures.extend(against("nginx", guarded, proxied)),
-        None => output.progress("nginx is not installed: no figure beside it"),
+    let mut figures = Vec::new();
+    for ((what, rate), head) in RATES.into_iter().zip([None, Some(head)]) {
+        let checks = checks(lists.clone(), head, chain_id, true);
+        output.progress(format_args!("judging {JUDGED} signed transactions in process: {what}"));
+        figures.extend(in_process(&checks, what, chain_id)?);
+        output.progress(format_args!("{rate} transactions a second for {SECONDS} s over HTTP, each way in turn"));
+        figures.extend(over_http(checks, rate, chain_id, &folder.join(rate.to_string()), output).await?);
     }
-    gateway.stop().await;
-    drop(nginx);
     // What the run wrote is worth nothing.
     let _ = std::fs::remove_dir_all(folder);
     Ok(figures)
 }
 
-/// Verdicts without HTTP: lists and decoding, then with the run of each transaction.
-fn in_process(lists: &Arc<Lists>, head: &Arc<Head>, chain_id: u64, output: &Output) -> Result<Vec<Figure>> {
+/// Verdicts without HTTP.
+fn in_process(checks: &[Arc<dyn Check>], what: &str, chain_id: u64) -> Result<[Figure; 2]> {
     let recovery = super::recovery() * 1e6;
-    let mut figures = Vec::new();
-    for (what, head) in [("lists and decoding", None), ("and simulation", Some(head.clone()))] {
-        output.progress(format_args!("judging {JUDGED} signed transactions in process: {what}"));
-        let spread = judge(&checks(lists.clone(), head, chain_id, true), chain_id)?;
-        for (name, value) in [("p50", spread.p50), ("p99", spread.p99)] {
-            let name = format!("gateway verdict, {what}, {name}");
-            figures.push(Figure::new(&name, us(value), "recovery of a signature", value / recovery));
-        }
+    let spread = judge(checks, chain_id)?;
+    Ok([("p50", spread.p50), ("p99", spread.p99)].map(|(name, value)| {
+        let name = format!("gateway verdict, {what}, {name}");
+        Figure::new(&name, us(value), "recovery of a signature", value / recovery)
+    }))
+}
+
+/// Transactions through a gateway, through nginx, and straight to the node.
+async fn over_http(
+    checks: Vec<Arc<dyn Check>>,
+    rate: u64,
+    chain_id: u64,
+    folder: &std::path::Path,
+    output: &Output,
+) -> Result<Vec<Figure>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    // On a thread of its own, as it is a process of its own: one scheduler for both would be what is measured.
+    let nodes = Builder::new_multi_thread().worker_threads(1).enable_all().build().context("no thread for the node")?;
+    let node = nodes.spawn(Node::start(chain_id)).await??;
+    let gateway = Gateway::start(config(&node.url(), folder.join("gateway")), checks).await?;
+    let nginx = Nginx::start(node.address(), folder)?;
+    let transactions = transactions(rate, chain_id)?;
+    let load = |address| {
+        let transactions = transactions.clone();
+        tokio::task::spawn_blocking(move || load(address, rate, &transactions))
+    };
+    let bare = load(node.address()).await??;
+    let proxied = match &nginx {
+        Some(nginx) => Some(load(nginx.address()).await??),
+        None => None,
+    };
+    let taken = node.taken();
+    let guarded = load(gateway.address()).await??;
+    let sent: usize = transactions.iter().map(|bodies| bodies.len()).sum();
+    anyhow::ensure!(node.taken() - taken == sent as u64, "the gateway did not forward each transaction once");
+    let mut figures = against("the bare node", rate, guarded, bare).to_vec();
+    match proxied {
+        Some(proxied) => figures.extend(against("nginx", rate, guarded, proxied)),
+        None => output.progress("nginx is not installed: no figure beside it"),
     }
+    gateway.stop().await;
+    drop(node);
+    nodes.shutdown_background();
     Ok(figures)
 }
 
-fn against(baseline: &str, guarded: Spread, other: Spread) -> [Figure; 2] {
+fn against(baseline: &str, rate: u64, guarded: Spread, other: Spread) -> [Figure; 2] {
     [("p50", guarded.p50, other.p50), ("p99", guarded.p99, other.p99)].map(|(name, guarded, other)| {
         let added = format!("{} (+{})", us(guarded), us(guarded - other));
-        Figure::new(&format!("sent through the gateway at {RATE}/s, {name}"), added, baseline, guarded / other)
+        Figure::new(&format!("sent through the gateway at {rate}/s, {name}"), added, baseline, guarded / other)
     })
 }
 
@@ -146,11 +169,11 @@ fn judge(checks: &[Arc<dyn Check>], chain_id: u64) -> Result<Spread> {
 }
 
 /// What each wallet sends: transfers of coins, in the order of their nonces.
-fn transactions(chain_id: u64) -> Result<Vec<Arc<Vec<String>>>> {
+fn transactions(rate: u64, chain_id: u64) -> Result<Vec<Arc<Vec<String>>>> {
     let of_wallet = |wallet: u64| {
         let key = wallet_key(wallet);
         let (from, secret) = (Address::from(key.address().0), B256::from(key.to_secret_bytes()));
-        let each = (0..RATE * SECONDS / WALLETS).map(|nonce| {
+        let each = (0..rate * SECONDS / WALLETS).map(|nonce| {
             let call = Call::new(from, address(LISTED + nonce), Bytes::new()).value(U256::from(nonce));
             let raw = signed(secret, &call, nonce, chain_id)?;
             let request = json!({"jsonrpc": "2.0", "id": nonce, "method": "eth_sendRawTransaction", "params": [raw]});
@@ -161,35 +184,35 @@ fn transactions(chain_id: u64) -> Result<Vec<Arc<Vec<String>>>> {
     (0..WALLETS).map(of_wallet).collect()
 }
 
-/// How long each request takes at the steady rate.
-async fn load(url: &str, transactions: &[Arc<Vec<String>>]) -> Result<Spread> {
-    let mut tasks = JoinSet::new();
-    let start = tokio::time::Instant::now() + Duration::from_millis(100);
-    let pause = Duration::from_secs(1) / u32::try_from(RATE)?;
-    for (bodies, turn) in transactions.iter().cloned().zip(0..) {
-        let (url, first) = (url.to_owned(), start + pause * turn);
-        let between = pause * u32::try_from(transactions.len())?;
-        tasks.spawn(async move { send_each(&url, &bodies, first, between).await });
-    }
-    let mut times = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        times.extend(done.context("a wallet's task ended")??);
-    }
-    Ok(spread(times))
+/// How long each request takes at the steady rate. A thread for each wallet: a scheduler's timers would send them in bursts.
+fn load(address: SocketAddr, rate: u64, transactions: &[Arc<Vec<String>>]) -> Result<Spread> {
+    let pause = Duration::from_secs(1) / u32::try_from(rate)?;
+    let between = pause * u32::try_from(transactions.len())?;
+    let start = Instant::now() + Duration::from_millis(100);
+    let times = std::thread::scope(|scope| {
+        let send = |(bodies, turn): (&Arc<Vec<String>>, u32)| {
+            let (bodies, first) = (bodies.clone(), start + pause * turn);
+            scope.spawn(move || send_each(address, &bodies, first, between))
+        };
+        let wallets: Vec<_> = transactions.iter().zip(0..).map(send).collect();
+        wallets
+            .into_iter()
+            .map(|wallet| wallet.join().map_err(|_| anyhow!("a wallet broke"))?)
+            .collect::<Result<Vec<_>>>()
+    })?;
+    Ok(spread(times.concat()))
 }
 
 /// Microseconds of each request of one wallet.
-async fn send_each(url: &str, bodies: &[String], first: tokio::time::Instant, between: Duration) -> Result<Vec<f64>> {
-    let client = reqwest::Client::builder().pool_max_idle_per_host(1).build()?;
+fn send_each(address: SocketAddr, bodies: &[String], first: Instant, between: Duration) -> Result<Vec<f64>> {
+    let mut wallet = Wallet::connect(address)?;
     let mut times = Vec::with_capacity(bodies.len());
     for (body, turn) in bodies.iter().zip(0..) {
-        tokio::time::sleep_until(first + between * turn).await;
+        std::thread::sleep((first + between * turn).saturating_duration_since(Instant::now()));
         let sent = Instant::now();
-        let request = client.post(url).header("content-type", "application/json").body(body.clone());
-        let reply = request.send().await?.bytes().await?;
+        let reply = wallet.post(body)?;
         times.push(sent.elapsed().as_secs_f64() * 1e6);
-        let is_taken = reply.windows(8).any(|part| part == b"\"result\"");
-        anyhow::ensure!(is_taken, "not taken: {}", String::from_utf8_lossy(&reply));
+        anyhow::ensure!(reply.contains("\"result\""), "not taken: {reply}");
     }
     Ok(times)
 }

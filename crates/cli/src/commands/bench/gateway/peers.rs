@@ -1,6 +1,7 @@
 //! What stands beside the gateway in its measurement: a node that answers at once, and nginx before it.
 
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 /// A node that takes every transaction at once, so that the time of a request is the time of the way to it.
 pub(super) struct Node {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     taken: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -42,8 +43,8 @@ impl Node {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn address(&self) -> String {
-        self.address.to_string()
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Transactions that arrived.
@@ -74,15 +75,15 @@ fn answer(request: &Value, chain_id: u64, taken: &AtomicU64) -> Value {
 /// nginx as a plain proxy with connections kept open.
 pub(super) struct Nginx {
     child: Child,
-    port: u16,
+    address: SocketAddr,
 }
 
 impl Nginx {
     /// Nothing where it is not installed.
-    pub(super) fn start(upstream: &str, folder: &Path) -> Result<Option<Self>> {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+    pub(super) fn start(upstream: SocketAddr, folder: &Path) -> Result<Option<Self>> {
+        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let file = folder.join("nginx.conf");
-        std::fs::write(&file, configuration(upstream, port, folder))?;
+        std::fs::write(&file, configuration(upstream, address, folder))?;
         let run = |also: &[&str]| {
             let mut command = Command::new("nginx");
             command.arg("-p").arg(folder).arg("-c").arg(&file).arg("-e").arg(folder.join("nginx.log")).args(also);
@@ -93,18 +94,18 @@ impl Nginx {
             return Ok(None);
         }
         let child = run(&[]).spawn().context("cannot start nginx")?;
-        let nginx = Self { child, port };
+        let nginx = Self { child, address };
         for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            if TcpStream::connect(address).is_ok() {
                 return Ok(Some(nginx));
             }
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        anyhow::bail!("nginx does not listen on port {port}")
+        anyhow::bail!("nginx does not listen on {address}")
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -116,7 +117,7 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(upstream: &str, port: u16, folder: &Path) -> String {
+fn configuration(upstream: SocketAddr, address: SocketAddr, folder: &Path) -> String {
     let folder = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -126,7 +127,40 @@ fn configuration(upstream: &str, port: u16, folder: &Path) -> String {
         "daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nevents {{ worker_connections 1024; }}\nhttp {{\n\
          {temporary}  access_log off;\n  keepalive_requests 1000000;\n\
          \x20 upstream node {{ server {upstream}; keepalive 64; }}\n\
-         \x20 server {{\n    listen 127.0.0.1:{port};\n    location / {{\n      proxy_pass http://node;\n\
+         \x20 server {{\n    listen {address};\n    location / {{\n      proxy_pass http://node;\n\
          \x20     proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n    }}\n  }}\n}}\n"
     )
+}
+
+/// A wallet's one connection, without a scheduler: what it takes itself is hardly to be seen.
+pub(super) struct Wallet {
+    stream: BufReader<TcpStream>,
+    host: SocketAddr,
+}
+
+impl Wallet {
+    pub(super) fn connect(host: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(host).with_context(|| format!("nobody listens on {host}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream), host })
+    }
+
+    /// Posts JSON and gives the reply's body.
+    pub(super) fn post(&mut self, body: &str) -> Result<String> {
+        let (host, length) = (self.host, body.len());
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
+        );
+        self.stream.get_mut().write_all(format!("{head}\r\n{body}").as_bytes())?;
+        let mut length = 0;
+        let mut line = String::new();
+        while self.stream.read_line(&mut line)? > 2 {
+            let field = line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+            length = field.map_or(Ok(length), |(_, value)| value.trim().parse())?;
+            line.clear();
+        }
+        let mut reply = vec![0; length];
+        self.stream.read_exact(&mut reply)?;
+        String::from_utf8(reply).context("the reply is no text")
+    }
 }
