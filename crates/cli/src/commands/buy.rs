@@ -59,6 +59,35 @@ pub(crate) struct Arguments {
     network: NetworkArguments,
 }
 
+/// The package that somebody wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// The service.
+    pub service: ServiceId,
+    /// The most to pay, base units; nothing for the price that is listed.
+    pub most: Option<Amount>,
+    /// Independent counters.
+    pub lanes: u16,
+    /// Seconds; nothing for the longest on offer.
+    pub life: Option<u64>,
+}
+
+/// Buys a package by the account of `sender`; its key is written to `calls` first.
+pub(crate) async fn buy(
+    session: &Session,
+    sender: &Sender,
+    wanted: Wanted,
+    calls: &Path,
+) -> Result<(PurchaseId, PurchaseRecord)> {
+    let reference = Bytes16(*wallet::random::<16>()?);
+    let purchase = PurchaseId::derive(session.network, sender.address(), reference.0);
+    let key = wallet::load_or_create_key(&calls.join(format!("{purchase}.key")))?;
+    let file = calls.join(format!("{purchase}.order"));
+    let order = kept_order(wanted, session, &file, reference, Bytes32(key.public().0)).await?;
+    let (record, _) = send(session, sender, purchase, order, &file).await?;
+    Ok((purchase, record))
+}
+
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     let session = arguments.network.session()?;
     let sender = arguments.account.sender(&session)?;
@@ -73,7 +102,13 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     // The key is on disk before anything is paid: a crash in between loses nothing.
     let key = wallet::load_or_create_key(&arguments.calls.join(format!("{purchase}.key")))?;
     let file = arguments.calls.join(format!("{purchase}.order"));
-    let order = kept_order(&arguments, &session, &file, reference, Bytes32(key.public().0)).await?;
+    let wanted = Wanted {
+        service: ServiceId(arguments.service),
+        most: arguments.max_price,
+        lanes: arguments.lanes,
+        life: arguments.life,
+    };
+    let order = kept_order(wanted, &session, &file, reference, Bytes32(key.public().0)).await?;
     let price = order.max_fee;
     // A receipt is that of a transaction of this run: the same terms again are taken for a fee.
     let before = if arguments.save_receipt.is_some() { None } else { bought(&session, purchase, &order).await? };
@@ -162,14 +197,14 @@ async fn row_at(session: &Session, id: PurchaseId, height: Height) -> Result<Pur
 /// The order as it was first sent, if this purchase was tried before: then the ledger sees the same terms again, and a
 /// retry is no second purchase and no refusal. Else a new one, on disk before it is sent.
 async fn kept_order(
-    arguments: &Arguments,
+    wanted: Wanted,
     session: &Session,
     file: &Path,
     client_ref: Bytes16,
     call_key: Bytes32,
 ) -> Result<market::Purchase> {
     if !file.exists() {
-        let order = order(arguments, session, client_ref, call_key).await?;
+        let order = order(wanted, session, client_ref, call_key).await?;
         match wallet::write_new(file, &serde_json::to_vec_pretty(&order)?) {
             Ok(()) => return Ok(order),
             // Another process buys under the same reference: its order counts.
@@ -178,11 +213,11 @@ async fn kept_order(
         }
     }
     let order: market::Purchase = read_json(file)?;
-    let same = order.service == ServiceId(arguments.service)
-        && order.lanes == arguments.lanes
+    let same = order.service == wanted.service
+        && order.lanes == wanted.lanes
         && order.call_key == call_key
         && order.client_ref == client_ref
-        && arguments.max_price.is_none_or(|most| most == order.max_fee);
+        && wanted.most.is_none_or(|most| most == order.max_fee);
     ensure!(
         same,
         "this reference was used for other terms, which {} keeps: choose another, or delete that file if nothing was bought",
@@ -191,26 +226,21 @@ async fn kept_order(
     Ok(order)
 }
 
-async fn order(
-    arguments: &Arguments,
-    session: &Session,
-    client_ref: Bytes16,
-    call_key: Bytes32,
-) -> Result<market::Purchase> {
-    let id = ServiceId(arguments.service);
+async fn order(wanted: Wanted, session: &Session, client_ref: Bytes16, call_key: Bytes32) -> Result<market::Purchase> {
+    let id = wanted.service;
     let proven = session.light.service(id).await?;
     let service = proven.value.with_context(|| format!("there is no service {id}: `surety services` lists them"))?;
-    let life = arguments.life.map_or(service.terms.life_most, Seconds);
+    let life = wanted.life.map_or(service.terms.life_most, Seconds);
     let (least, most) = (service.terms.life_least, service.terms.life_most);
     ensure!(least <= life && life <= most, "this package lasts {least} to {most} seconds, not {life}");
     Ok(market::Purchase {
         provider: service.provider,
         service: id,
         version: service.version,
-        max_fee: arguments.max_price.unwrap_or(service.terms.price),
+        max_fee: wanted.most.unwrap_or(service.terms.price),
         client_ref,
         call_key,
-        lanes: arguments.lanes,
+        lanes: wanted.lanes,
         // A little less than the longest, as the ledger clock moves before the purchase stands in a block.
         expires: proven.header.clock.after(Seconds(life.0.saturating_sub(if life == most { 60 } else { 0 }))),
     })

@@ -78,7 +78,7 @@ impl Check for Screening {
         self.part.name()
     }
 
-    fn assess<'a>(&'a self, subject: &'a Subject, before: &'a [Screened]) -> BoxFuture<'a, Finding> {
+    fn assess<'a>(&'a self, subject: &'a Subject, before: &'a [Arc<Subject>]) -> BoxFuture<'a, Finding> {
         async move { self.look(subject, before) }.boxed()
     }
 
@@ -126,7 +126,7 @@ impl Part {
 }
 
 impl Screening {
-    fn look(&self, subject: &Subject, before: &[Screened]) -> Finding {
+    fn look(&self, subject: &Subject, before: &[Arc<Subject>]) -> Finding {
         let name = self.part.name();
         if let Some(finding) = self.beyond(subject) {
             return finding;
@@ -140,7 +140,7 @@ impl Screening {
             Ok(question) => question,
             Err(error) => return Finding::failed(name, error),
         };
-        let calls: Vec<Call> = before.iter().map(|earlier| transaction(earlier).call(base_fee)).collect();
+        let calls: Vec<Call> = before.iter().filter_map(|earlier| call_of(earlier, base_fee)).collect();
         let request = Request { at: Seconds(wall_ms() / 1_000), ..Request::default() };
         let mut parties = Parties::new(&self.guard.lists, &request);
         if let Subject::UserOperation(operation) = subject {
@@ -210,6 +210,15 @@ impl Guard {
 /// The gateway recovered the sender already; that is most of the time of a verdict.
 fn transaction(screened: &Screened) -> Transaction {
     Transaction::recovered(screened.envelope.clone(), screened.sender, screened.raw.clone())
+}
+
+/// What runs before: a transaction or a call. A message that is signed changes no state.
+fn call_of(earlier: &Subject, base_fee: u64) -> Option<Call> {
+    match earlier {
+        Subject::Transaction(screened) => Some(transaction(screened).call(base_fee)),
+        Subject::Unsigned(unsigned) => Some(unsigned_call(unsigned)),
+        _ => None,
+    }
 }
 
 fn unsigned_call(unsigned: &Unsigned) -> Call {

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 
 use super::core::Core;
 use super::hold::{Held, HoldError, HoldId, Released, Releaser};
-use super::metrics::PolicyLabel;
-use super::quarantine::{let_go, on_disk};
+use super::metrics::{ListName, PolicyLabel};
+use super::quarantine::{let_go, now_s, on_disk};
 
 /// Held transactions that are listed.
 const LISTED: usize = 1_000;
@@ -63,7 +63,7 @@ async fn answer(core: &Core, request: &Request<Incoming>) -> Response<Full<Bytes
     match (request.method(), path.as_slice()) {
         (&Method::GET, ["metrics"]) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            respond(StatusCode::OK, kind, metrics(core).into_bytes())
+            respond(StatusCode::OK, kind, metrics(core).await.into_bytes())
         }
         (&Method::GET, ["health"]) => {
             let health = health(core);
@@ -97,13 +97,16 @@ async fn changed(core: &Core, id: &str, is_release: bool) -> Response<Full<Bytes
         return match let_go(core, id, Releaser::Admin, None).await {
             Ok(Released::Gone(held)) => json_reply(StatusCode::OK, &json!({ "released": true, "held": shown(&held) })),
             Ok(Released::Kept(held)) => json_reply(StatusCode::OK, &json!({ "released": false, "held": shown(&held) })),
-            Ok(Released::Pending(id)) => json_reply(StatusCode::ACCEPTED, &json!({ "released": false, "sending": id })),
+            Ok(Released::Pending(held, reason)) => {
+                let value = json!({ "released": false, "sending": held.id, "reason": reason });
+                json_reply(StatusCode::ACCEPTED, &value)
+            }
             Err(error) => failed(&error),
         };
     }
     match on_disk(core, move |hold| hold.drop_held(id, "dropped by the administrator")).await {
         Ok(held) => {
-            core.record_held(&held);
+            core.record_held(&held, &[]).await;
             json_reply(StatusCode::OK, &json!({ "dropped": true, "held": shown(&held) }))
         }
         Err(error) => failed(&error),
@@ -139,12 +142,20 @@ fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Fu
     response
 }
 
-fn metrics(core: &Core) -> String {
+async fn metrics(core: &Core) -> String {
     core.metrics.held.set(i64::try_from(core.hold.count().transactions).unwrap_or(i64::MAX));
     core.metrics.policy.clear();
     core.metrics.policy.get_or_create(&PolicyLabel { hash: core.policy().hash().to_string() }).set(1);
     let failures = core.live_policy().map_or(0, |live| live.failures());
     core.metrics.policy_failures.set(i64::try_from(failures).unwrap_or(i64::MAX));
+    for list in &core.lists {
+        let age_s = i64::try_from(now_s().saturating_sub(list.as_of_s)).unwrap_or(i64::MAX);
+        core.metrics.list_age.get_or_create(&ListName { list: list.name.clone() }).set(age_s);
+    }
+    let paid = core.remote.paid().await;
+    for (service, calls) in core.remote.calls() {
+        core.metrics.learn(&service, &calls, paid.get(&service).copied().unwrap_or_default());
+    }
     core.metrics.text()
 }
 

@@ -12,9 +12,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::check::Check;
-use super::metrics::{CheckName, CheckOutcome, Metrics};
+use super::metrics::Metrics;
 use super::policy::{Policy, Vocabulary};
-use super::subject::{Screened, Subject};
+use super::subject::Subject;
 use super::verdict::{Finding, Outcome};
 
 /// The checks, and the threads of the heavy ones.
@@ -29,7 +29,7 @@ pub(crate) struct Assessor {
 pub(crate) struct Assessed {
     pub(crate) subject: Arc<Subject>,
     /// What runs before it.
-    pub(crate) before: Arc<Vec<Screened>>,
+    pub(crate) before: Arc<Vec<Arc<Subject>>>,
 }
 
 impl Assessor {
@@ -70,10 +70,7 @@ impl Assessor {
         if began.elapsed() > within.saturating_mul(2) && !matches!(finding.outcome, Outcome::TimedOut) {
             tracing::warn!(check = check.name(), "a check held its thread beyond its deadline");
         }
-        let check = check.name().to_owned();
-        let outcome = finding.outcome.word();
-        metrics.check_outcomes.get_or_create(&CheckOutcome { check: check.clone(), outcome }).inc();
-        metrics.check_seconds.get_or_create(&CheckName { check }).observe(began.elapsed().as_secs_f64());
+        metrics.checked(&finding, began.elapsed());
         finding
     }
 
@@ -124,7 +121,7 @@ mod tests {
             self.0
         }
 
-        fn assess<'a>(&'a self, _: &'a Subject, _: &'a [Screened]) -> BoxFuture<'a, Finding> {
+        fn assess<'a>(&'a self, _: &'a Subject, _: &'a [Arc<Subject>]) -> BoxFuture<'a, Finding> {
             assert_ne!(self.0, "panics before", "on purpose");
             Box::pin(async {
                 match self.0 {

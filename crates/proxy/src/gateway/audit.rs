@@ -3,6 +3,11 @@
 //! Each line has a number and the hash of the line before it: a line that was changed, moved or taken out shows
 //! ([`verify()`]). Lines that were cut off at the end show to whoever kept a later head ([`Audit::head`]).
 //!
+//! What is on disk when: of a forwarded submission (`submitted`), of one that is held (`held`), of what becomes of that
+//! (`releasing`, `released`, `kept`, `dropped`, with who let it go and by which override) and of a change of the policy
+//! (`reloaded`) before anybody is told of it; a refusal (`refused`) and a node's answer (`answered`) a moment later, in the
+//! order in which they happened.
+//!
 //! Always true: what a caller waited for ([`Audit::durable`]) is on disk; no raw transaction and no key is in it.
 
 mod record;
@@ -96,6 +101,16 @@ struct State {
     failed: Option<String>,
 }
 
+impl State {
+    fn check(&self) -> Result<(), AuditError> {
+        match &self.failed {
+            Some(reason) => Err(AuditError::Stopped(reason.clone())),
+            None if self.waiting.len() >= MOST_WAITING => Err(AuditError::Behind(self.waiting.len())),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Audit {
     /// Continues the log of a folder, or begins one; a last line that a crash cut in half is taken off. `file_bytes` is how
     /// long a file grows.
@@ -114,7 +129,7 @@ impl Audit {
         Ok(Self { shared, durable, thread: Some(thread) })
     }
 
-    /// Records. Gives the line's number; it is on disk some milliseconds later.
+    /// Records. Gives the line's number; it is on disk a few milliseconds later.
     ///
     /// # Errors
     /// [`AuditError::Behind`], [`AuditError::Stopped`]: what cannot be recorded must not be forwarded.
@@ -122,12 +137,7 @@ impl Audit {
         // The costly part needs no lock.
         let body = entry.body();
         let mut state = self.shared.state();
-        if let Some(reason) = &state.failed {
-            return Err(AuditError::Stopped(reason.clone()));
-        }
-        if state.waiting.len() >= MOST_WAITING {
-            return Err(AuditError::Behind(state.waiting.len()));
-        }
+        state.check()?;
         let seq = state.head.seq.saturating_add(1);
         let line = record::line(seq, &state.head.hash, &body);
         state.head = Head { seq, hash: record::hash(line.as_bytes()) };
@@ -136,6 +146,14 @@ impl Audit {
         drop(state);
         self.shared.wake.notify_one();
         Ok(seq)
+    }
+
+    /// Whether a record could be made now.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn check(&self) -> Result<(), AuditError> {
+        self.shared.state().check()
     }
 
     /// Waits until this line and all before it are on disk.

@@ -1,5 +1,6 @@
 //! A body or a frame: one request or a batch, each element on its own.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -8,7 +9,7 @@ use super::core::{Client, Core};
 use super::jsonrpc::{self, Answer, Message, Request, RpcError, code, write_reply};
 use super::methods;
 use super::request::{self, Advice, Replied};
-use super::subject::Screened;
+use super::subject::Subject;
 
 /// Reads of a batch that are under way at a time.
 const AT_A_TIME: usize = 16;
@@ -129,7 +130,7 @@ fn worse(one: Option<Advice>, other: Option<Advice>) -> Option<Advice> {
     }
 }
 
-async fn one(core: &Core, client: &Client, element: Element<'_>, earlier: &mut Vec<Screened>) -> Processed {
+async fn one(core: &Core, client: &Client, element: Element<'_>, earlier: &mut Vec<Arc<Subject>>) -> Processed {
     let mut body = Vec::new();
     let (id, replied) = match element {
         Err((id, error)) => {

@@ -1,8 +1,10 @@
 //! The seam to what looks at a submission. The gateway knows no check: whoever starts it plugs them in.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 
-use super::subject::{Screened, Subject};
+use super::subject::Subject;
 use super::verdict::{Failure, Finding, Read};
 
 /// Looks at one submission.
@@ -10,11 +12,11 @@ pub trait Check: Send + Sync {
     /// Its stable name, as policies and records have it.
     fn name(&self) -> &str;
 
-    /// Looks at `subject` as it would run after `before`: the earlier transactions of its bundle, or of the same sender
-    /// in its batch.
+    /// Looks at `subject` as it would run after `before`: the earlier transactions of its bundle, the earlier calls of its
+    /// request, or what the same sender sent before in its batch.
     ///
     /// The finding's `reads` are what must still be so when the subject is forwarded.
-    fn assess<'a>(&'a self, subject: &'a Subject, before: &'a [Screened]) -> BoxFuture<'a, Finding>;
+    fn assess<'a>(&'a self, subject: &'a Subject, before: &'a [Arc<Subject>]) -> BoxFuture<'a, Finding>;
 
     /// Whether what a finding rests on is still so.
     fn still_holds<'a>(&'a self, reads: &'a [Read]) -> BoxFuture<'a, bool>;

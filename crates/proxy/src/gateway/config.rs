@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use serde::{Deserialize, Serialize};
+use surety_primitives::PurchaseId;
 
 use crate::error::Error;
 
@@ -28,6 +29,11 @@ pub struct GatewayConfig {
     /// The policy's file; without one the checks' own rules decide.
     #[serde(default)]
     pub policy: Option<PathBuf>,
+    /// Whether the record of what is forwarded is on disk before anybody is told that it was: the wait is the disk's, some
+    /// 0.05 to 5 ms, and runs beside the node's. Without it the record follows by as much. What is held or let go is on disk
+    /// before the answer in any case.
+    #[serde(default = "yes")]
+    pub wait_for_disk: bool,
     /// Whether transactions that name no chain are taken.
     #[serde(default)]
     pub allow_unprotected: bool,
@@ -43,15 +49,35 @@ pub struct GatewayConfig {
     /// How reads are cached.
     #[serde(default)]
     pub cache: CacheConfig,
+    /// Packages of remote services that the policy may name.
+    #[serde(default, rename = "service")]
+    pub services: Vec<ServiceConfig>,
+}
+
+/// By which right a remote service is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceConfig {
+    /// Its name in the policy.
+    pub name: String,
+    /// The purchase.
+    pub purchase: PurchaseId,
+    /// The file of the key that calls, where it is not that of the purchase: the last one of the chain.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// Sub-grants from the purchase to that key, base64 as in the header `Surety-Chain`; none where the purchase's own key
+    /// calls.
+    #[serde(default)]
+    pub chain: Option<String>,
 }
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Its JSON-RPC, such as "http://127.0.0.1:8545".
+    /// Its JSON-RPC, such as "http://127.0.0.1:8545" or "https://node.example".
     pub url: String,
-    /// Its websocket, such as "ws://127.0.0.1:8546"; without one it gives no subscriptions.
+    /// Its websocket, such as "ws://127.0.0.1:8546" or "wss://node.example"; without one it gives no subscriptions.
     #[serde(default)]
     pub ws: Option<String>,
 }
@@ -98,6 +124,10 @@ pub struct GatewayLimits {
     pub websocket_queue: usize,
     /// Seconds that requests in flight get at shutdown.
     pub drain_s: u64,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Default for GatewayLimits {
@@ -161,10 +191,13 @@ impl GatewayConfig {
         let limits = &self.limits;
         let rules = [
             (!self.upstreams.is_empty(), "name at least one [[upstream]]"),
-            (self.upstreams.iter().all(|node| is_url(&node.url, "http")), "an upstream's url begins with http://"),
             (
-                self.upstreams.iter().all(|node| node.ws.as_ref().is_none_or(|ws| is_url(ws, "ws"))),
-                "an upstream's ws begins with ws://",
+                self.upstreams.iter().all(|node| is_url(&node.url, &["http", "https"])),
+                "an upstream's url begins with http:// or https://",
+            ),
+            (
+                self.upstreams.iter().all(|node| node.ws.as_ref().is_none_or(|ws| is_url(ws, &["ws", "wss"]))),
+                "an upstream's ws begins with ws:// or wss://",
             ),
             (limits.header_bytes >= 8_192, "limits.header_bytes is at least 8192"),
             (limits.connections > 0 && limits.batch > 0 && limits.heavy_checks > 0, "limits are above 0"),
@@ -187,8 +220,9 @@ impl GatewayLimits {
     }
 }
 
-fn is_url(url: &str, scheme: &str) -> bool {
-    url.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some(scheme) && uri.authority().is_some())
+fn is_url(url: &str, schemes: &[&str]) -> bool {
+    let is_known = |uri: &Uri| uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
+    url.parse::<Uri>().is_ok_and(|uri| is_known(&uri) && uri.authority().is_some())
 }
 
 #[cfg(test)]
@@ -218,7 +252,7 @@ mod tests {
     fn a_misspelt_limit_and_parts_that_do_not_go_together_are_refused_by_name() {
         for (from, to, word) in [
             ("batch", "bach", "bach"),
-            ("http://", "https://", "url"),
+            ("http://", "ftp://", "url"),
             ("ws://", "http://", "ws"),
             ("batch = 10", "batch = 0", "limits"),
             ("[[upstream]]", "[[upstreams]]", "upstream"),

@@ -10,7 +10,7 @@ use alloy_primitives::B256;
 use quick_cache::sync::Cache;
 
 use super::assess::Assessor;
-use super::audit::{Audit, AuditError, Entry, FILE_BYTES, FindingRecord, UpstreamAnswer};
+use super::audit::{Audit, AuditError, Entry, FILE_BYTES, FindingRecord, ListRoot, UpstreamAnswer};
 use super::check::Check;
 use super::config::GatewayConfig;
 use super::forward::{Forwarded, Forwarder};
@@ -19,8 +19,11 @@ use super::jsonrpc::Answer;
 use super::judge::Judged;
 use super::metrics::Metrics;
 use super::override_token::OverrideKey;
-use super::policy::{LivePolicy, Policy, Vocabulary};
+use super::plugs::{List, Plugs};
+use super::policy::{LivePolicy, Policy, PolicyHash, Vocabulary};
+use super::remote::Remote;
 use super::request::Asked;
+use super::screens::Screens;
 use super::subject::ChainRule;
 use crate::error::Error;
 use crate::meter::Bucket;
@@ -43,6 +46,10 @@ pub(crate) struct Core {
     pub(crate) config: GatewayConfig,
     pub(crate) chain: ChainRule,
     pub(crate) assessor: Assessor,
+    pub(crate) screens: Screens,
+    pub(crate) remote: Remote,
+    /// The lists that the checks ask.
+    pub(crate) lists: Vec<List>,
     pub(crate) hold: Arc<Hold>,
     pub(crate) override_key: OverrideKey,
     pub(crate) audit: Audit,
@@ -60,19 +67,17 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(
-        config: GatewayConfig,
-        checks: Vec<Arc<dyn Check>>,
-        forwarder: Forwarder,
-        chain_id: u64,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(config: GatewayConfig, plugs: Plugs, forwarder: Forwarder, chain_id: u64) -> Result<Self, Error> {
+        let Plugs { checks, lists, basis, services, buyer } = plugs;
         if let Some(twice) = twice(&checks) {
             return Err(Error::Config(format!("two checks have the name {twice}")));
         }
         let data = &config.data;
         std::fs::create_dir_all(data)
             .map_err(|error| Error::Config(format!("data folder {}: {error}", data.display())))?;
-        let rules = Rules::open(config.policy.as_deref(), Assessor::vocabulary(&checks))?;
+        let vocabulary = Assessor::vocabulary(&checks).services(services.iter().map(|service| service.name.clone()));
+        let rules = Rules::open(config.policy.as_deref(), vocabulary)?;
+        let remote = Remote::new(chain_id, services, data, buyer).map_err(refuse)?;
         let hold = Hold::open(&data.join(HOLD_FILE), rules.get().hold().clone()).map_err(refuse)?;
         let override_key = OverrideKey::open(data).map_err(refuse)?;
         let audit = Audit::open(&data.join(AUDIT_FOLDER), FILE_BYTES).map_err(refuse)?;
@@ -84,6 +89,9 @@ impl Core {
             rules,
             chain: ChainRule { id: chain_id, allow_unprotected: config.allow_unprotected },
             assessor: Assessor::new(checks, limits.heavy_checks, Duration::from_millis(limits.assess_ms)),
+            screens: Screens::new(basis, &lists),
+            remote,
+            lists,
             forwarder,
             metrics: Metrics::new(),
             recent: Cache::new(RECENT),
@@ -108,7 +116,8 @@ impl Core {
         }
     }
 
-    /// Records what was decided of a submission, and what a node answered.
+    /// Records what was decided of a submission, or what a node answered to it. Gives the line's number, for
+    /// [`Audit::durable`].
     ///
     /// # Errors
     /// [`AuditError`]: what cannot be recorded must not be forwarded.
@@ -119,7 +128,7 @@ impl Core {
         judged: &Judged,
         sent: Option<&Forwarded>,
         hold_id: Option<HoldId>,
-    ) -> Result<(), AuditError> {
+    ) -> Result<u64, AuditError> {
         let mut entry = Entry::new(event, now_ms(), judged.policy);
         entry.client = asked.client.0.to_string();
         entry.method = asked.method.to_owned();
@@ -129,32 +138,48 @@ impl Core {
             None => {
                 entry.findings = judged.findings.iter().map(FindingRecord::from).collect();
                 entry.decision = Some(judged.decision.clone());
+                entry.lists = self.lists.iter().map(ListRoot::from).collect();
             }
             Some(sent) => entry.upstream = Some(upstream_answer(sent)),
         }
-        self.audit.record(&entry)?;
+        let seq = self.audit.record(&entry)?;
         if let Some(hash) = judged.hash.filter(|_| sent.is_none()) {
             self.recent.insert(hash, (asked.client.clone(), judged.to_json().into()));
         }
-        Ok(())
+        Ok(seq)
     }
 
-    /// Records where a held transaction stands by now.
-    pub(crate) fn record_held(&self, held: &Held) {
-        let event = match held.stage {
-            Stage::Held => "kept",
-            Stage::Releasing { .. } => "releasing",
-            Stage::Released { .. } => "released",
-            Stage::Dropped { .. } => "dropped",
+    /// Records where a held transaction stands by now, and who let it go by which override. On disk when this ends.
+    pub(crate) async fn record_held(&self, held: &Held, overridden: &[String]) {
+        let (event, released_by) = match held.stage {
+            Stage::Held => ("kept", None),
+            Stage::Releasing { by } => ("releasing", Some(by)),
+            Stage::Released { by, .. } => ("released", Some(by)),
+            Stage::Dropped { .. } => ("dropped", None),
         };
         let mut entry = Entry::new(event, now_ms(), held.policy);
         entry.client.clone_from(&held.client);
         entry.method.clone_from(&held.method);
         entry.tx_hash = Some(held.hash);
         entry.hold_id = Some(held.id);
-        if let Err(error) = self.audit.record(&entry) {
+        entry.released_by = released_by;
+        entry.overridden = overridden.to_vec();
+        entry.decision = Some(held.decision.clone());
+        if let Err(error) = self.record_durably(&entry).await {
             tracing::error!(%error, "a held transaction's step could not be recorded");
         }
+    }
+
+    /// Records that another policy is in force.
+    pub(crate) async fn record_policy(&self, now: PolicyHash) {
+        if let Err(error) = self.record_durably(&Entry::new("reloaded", now_ms(), now)).await {
+            tracing::error!(%error, "a change of the policy could not be recorded");
+        }
+    }
+
+    async fn record_durably(&self, entry: &Entry) -> Result<(), AuditError> {
+        let seq = self.audit.record(entry)?;
+        self.audit.durable(seq).await
     }
 
     /// Whether a client may make one more request now.
@@ -214,6 +239,12 @@ fn upstream_answer(sent: &Forwarded) -> UpstreamAnswer {
     };
     let micros = u64::try_from(sent.took.as_micros()).unwrap_or(u64::MAX);
     UpstreamAnswer { upstream: sent.node.clone().unwrap_or_default(), ok, answer, micros }
+}
+
+impl From<&List> for ListRoot {
+    fn from(list: &List) -> Self {
+        Self { name: list.name.clone(), version: list.version.clone(), root: list.root }
+    }
 }
 
 fn now_ms() -> u64 {

@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use hyper::Uri;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -17,6 +21,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::core::Core;
 use super::json::Json;
 use super::jsonrpc::{Answer, FromNode, RpcError, code, read_from_node, write_reply, write_request};
+use super::tls::whole;
 use super::websocket::Outbox;
 
 /// Kinds of news that are passed on.
@@ -29,7 +34,12 @@ const CONNECT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(50);
 const MOST_PAUSE: Duration = Duration::from_secs(5);
 
-type NodeSocket = WebSocketStream<TcpStream>;
+type NodeSocket = WebSocketStream<Box<dyn Pipe>>;
+
+/// A connection, with TLS or without.
+trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Pipe for T {}
 
 /// What a client asks of its feed.
 #[derive(Debug)]
@@ -125,11 +135,14 @@ impl Feed {
     }
 
     async fn connect(&self) -> Option<NodeSocket> {
-        for node in self.core.forwarder.upstreams.in_order() {
+        let upstreams = &self.core.forwarder.upstreams;
+        for node in upstreams.in_order() {
             let Some(uri) = node.ws() else { continue };
-            match tokio::time::timeout(CONNECT, open(uri, self.core.config.limits.reply_bytes)).await {
-                Ok(Some(socket)) => return Some(socket),
-                _ => tracing::warn!(node = %uri, "a node gives no websocket"),
+            let opened = open(uri, upstreams.tls(), self.core.config.limits.reply_bytes);
+            match tokio::time::timeout(CONNECT, opened).await {
+                Ok(Ok(socket)) => return Some(socket),
+                Ok(Err(reason)) => tracing::warn!(node = %uri, reason, "a node gives no websocket"),
+                Err(_) => tracing::warn!(node = %uri, "a node gives no websocket in time"),
             }
         }
         None
@@ -285,12 +298,22 @@ impl Drop for Feed {
     }
 }
 
-async fn open(uri: &Uri, most: usize) -> Option<NodeSocket> {
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await.ok()?;
+async fn open(uri: &Uri, tls: &Arc<ClientConfig>, most: usize) -> Result<NodeSocket, String> {
+    let host = uri.host().ok_or("its URL names no host")?.trim_start_matches('[').trim_end_matches(']');
+    let is_secure = uri.scheme_str() == Some("wss");
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
     let _ = stream.set_nodelay(true);
+    let pipe: Box<dyn Pipe> = if is_secure {
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        let secured = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+        Box::new(secured.map_err(|error| whole(&error))?)
+    } else {
+        Box::new(stream)
+    };
     let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-    client_async_with_config(uri, stream, Some(config)).await.ok().map(|(socket, _)| socket)
+    let opened = client_async_with_config(uri, pipe, Some(config)).await;
+    opened.map(|(socket, _)| socket).map_err(|error| error.to_string())
 }
 
 fn parse(number: &str) -> Option<u64> {

@@ -21,7 +21,27 @@ use crate::error::Error;
 
 /// What nodes say of a transaction that they have already; the first words of each in lower case.
 const ALREADY_KNOWN: &[&str] =
-    &["already known", "known transaction", "transaction already imported", "already imported"];
+    &["already known", "alreadyknown", "known transaction", "transaction already imported", "already imported"];
+/// What nodes say of a transaction that none will ever take; words of each in lower case (geth, Nethermind, Erigon, Besu,
+/// Reth, Anvil). Whatever else they say may be otherwise later: a full pool, a low fee, an empty account.
+const NEVER: &[&str] = &[
+    "nonce too low",
+    "nonce is too low",
+    "oldnonce",
+    "invalid sender",
+    "invalid signature",
+    "invalid chain id",
+    "invalid chainid",
+    "transaction type not supported",
+    "intrinsic gas too low",
+    "intrinsic gas exceeds gas limit",
+    "oversized data",
+    "initcode size exceeded",
+    "priority fee per gas higher than max fee per gas",
+    "tip higher than fee cap",
+    "gas uint64 overflow",
+    "nonce has max value",
+];
 /// Longer than a node waits for a block on its own.
 const SYNC_EXTRA: Duration = Duration::from_secs(60);
 
@@ -45,6 +65,17 @@ pub(crate) struct Forwarded {
     pub(crate) node: Option<String>,
     /// From the first try to the answer.
     pub(crate) took: Duration,
+}
+
+/// What a node's error says of a signed transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has it already.
+    Known,
+    /// No node will ever take it.
+    Never,
+    /// It does not take it now.
+    NotNow,
 }
 
 /// How a submission may be repeated.
@@ -74,7 +105,7 @@ impl Forwarder {
     pub(crate) async fn read(&self, method: &str, params: &Json<'_>, metrics: &Metrics) -> Answer {
         let key = self.reads.key(method, params, self.last_final.load(Ordering::Relaxed));
         if let Some(result) = key.as_deref().and_then(|key| self.reads.get(key)) {
-            metrics.cache_hits.inc();
+            metrics.hit("reads");
             return Answer::Result(result);
         }
         let answer = self.ask(method, &params.to_text(), metrics).await.unwrap_or_else(|error| absent(&error));
@@ -126,16 +157,23 @@ impl Forwarder {
     }
 
     /// Whether a node has a transaction, pending or mined.
-    pub(crate) async fn has_transaction(&self, hash: B256, metrics: &Metrics) -> bool {
-        let answer = self.ask("eth_getTransactionByHash", &format!("[\"{hash}\"]"), metrics).await;
-        matches!(answer, Ok(Answer::Result(found)) if found.as_ref() != b"null")
+    ///
+    /// # Errors
+    /// What the nodes say instead of yes or no.
+    pub(crate) async fn has_transaction(&self, hash: B256, metrics: &Metrics) -> Result<bool, String> {
+        match self.ask("eth_getTransactionByHash", &format!("[\"{hash}\"]"), metrics).await {
+            Ok(Answer::Result(found)) => Ok(found.as_ref() != b"null"),
+            Ok(Answer::NodeError(error)) => Err(String::from_utf8_lossy(&error).into_owned()),
+            Ok(Answer::Error(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// A second node refuses what the first one took and has mined: whoever sent it would send it again as another.
     async fn mined_meanwhile(&self, answer: Answer, repeat: Repeat, reached: bool, metrics: &Metrics) -> Answer {
         match (&answer, repeat) {
             (Answer::NodeError(_), Repeat::Transaction(hash))
-                if reached && self.has_transaction(hash, metrics).await =>
+                if reached && self.has_transaction(hash, metrics).await == Ok(true) =>
             {
                 Answer::Result(Bytes::from(format!("\"{hash}\"")))
             }
@@ -263,9 +301,49 @@ fn number(answer: &Answer) -> Option<u64> {
 /// A node that has the transaction already has it from the first try.
 fn known(answer: Answer, repeat: Repeat, reached: bool) -> Answer {
     let (Answer::NodeError(error), Repeat::Transaction(hash), true) = (&answer, repeat, reached) else { return answer };
-    let message = Json::read(error, 16).ok().and_then(|error| Some(error.get("message")?.as_str()?.to_lowercase()));
-    if message.is_some_and(|message| ALREADY_KNOWN.iter().any(|known| message.starts_with(known))) {
+    if standing(error) == Standing::Known {
         return Answer::Result(Bytes::from(format!("\"{hash}\"")));
     }
     answer
+}
+
+/// What a node's error, its JSON, says of the transaction that it was sent.
+pub(crate) fn standing(error: &[u8]) -> Standing {
+    let error = Json::read(error, 16).ok();
+    let message = error.as_ref().and_then(|error| error.get("message")?.as_str()).unwrap_or_default().to_lowercase();
+    if ALREADY_KNOWN.iter().any(|known| message.starts_with(known)) {
+        return Standing::Known;
+    }
+    if NEVER.iter().any(|never| message.contains(never)) { Standing::Never } else { Standing::NotNow }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_no_node_will_ever_take_is_refused_for_good() {
+        let said =
+            |message: &str| standing(serde_json::json!({"code": -32000, "message": message}).to_string().as_bytes());
+        for message in
+            ["nonce too low: next nonce 5, tx nonce 3", "Nonce too low", "OldNonce, Current nonce: 7", "invalid sender"]
+        {
+            assert_eq!(said(message), Standing::Never, "{message}");
+        }
+        for message in ["already known", "Known transaction", "AlreadyKnown", "transaction already imported"] {
+            assert_eq!(said(message), Standing::Known, "{message}");
+        }
+        let passing = [
+            "txpool is full",
+            "transaction underpriced",
+            "insufficient funds for gas * price + value",
+            "nonce too high",
+            "",
+        ];
+        for message in passing {
+            assert_eq!(said(message), Standing::NotNow, "{message}");
+        }
+        assert_eq!(standing(b"[]"), Standing::NotNow);
+        assert_eq!(standing(b"nonsense"), Standing::NotNow);
+    }
 }

@@ -1,8 +1,9 @@
 //! Quarantine: transactions that wait on disk until something releases them (section 7.4).
 //!
 //! A transaction is held, then releasing, then released or dropped; each step is on disk before the next one begins. It is
-//! sent only while it is releasing. A process that dies there sends the same bytes again at its next start, which a node
-//! answers as the same transaction: so it is released once, whatever is killed when.
+//! sent only while it is releasing, and only after it was judged, each time. It leaves when a node is known to have it or
+//! will never take it; while neither is known, the same bytes are sent again, which a node answers as the same transaction:
+//! so it is released once and never lost, whatever fails or is killed when.
 //!
 //! Every method waits for the disk: call them where a thread may wait.
 
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::policy::{Decision, HoldLimits, PolicyHash};
 use index::Index;
 
-pub use release::{Released, Sent, release};
+pub use release::{Look, Released, Sent, release};
 
 /// Name of the file within the gateway's folder.
 pub const HOLD_FILE: &str = "held.redb";
@@ -36,6 +37,8 @@ const KEEP_S: u64 = 86_400;
 const KEEP_MOST: usize = 10_000;
 /// Longest answer of a node that is kept.
 const MOST_ANSWER: usize = 1_024;
+/// Seconds between two looks at one whose time has come and that does not pass: others' turn is in between.
+const LOOK_AGAIN_S: u64 = 30;
 
 const HELD: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("held");
 
@@ -91,7 +94,7 @@ pub enum Releaser {
 pub enum Stage {
     /// It waits.
     Held,
-    /// It is being sent, or was when the process died.
+    /// It is being sent, or was when the process died or no node took it.
     Releasing {
         /// Who let it go.
         by: Releaser,
@@ -302,13 +305,12 @@ impl Hold {
         self.index().due(now, most)
     }
 
-    /// Those that were being sent when a process died, or to a node that did not answer: their bytes are to be sent again.
-    ///
-    /// # Errors
-    /// [`HoldError::Unavailable`].
-    pub fn interrupted(&self) -> Result<Vec<Held>, HoldError> {
-        let ids = self.index().interrupted();
-        ids.into_iter().map(|id| self.read(id)).collect()
+    /// Those that were being sent when a process died, or that no node took so far and whose pause is over, at most `most`.
+    /// They are to be judged and sent again.
+    #[must_use]
+    pub fn interrupted(&self, most: usize) -> Vec<HoldId> {
+        let now = (self.clock)();
+        self.index().interrupted(now, most)
     }
 
     /// Drops what has expired and forgets what left long ago. Gives what was dropped now.
@@ -388,26 +390,32 @@ impl Hold {
 
     /// From releasing to released or dropped.
     fn finish(&self, id: HoldId, stage: Stage) -> Result<Held, HoldError> {
-        let mut index = self.index();
-        let held = self.step(&mut index, id, stage)?;
-        index.land(id);
-        Ok(held)
+        self.step(&mut self.index(), id, stage)
+    }
+
+    /// It is not known to be taken, and does not pass any more: it waits again.
+    fn take_back(&self, id: HoldId) -> Result<Held, HoldError> {
+        self.step(&mut self.index(), id, Stage::Held)
     }
 
     /// Nobody knows whether the node has it: it stays releasing, and is sent again later.
     fn suspend(&self, id: HoldId) {
-        self.index().land(id);
+        let now = (self.clock)();
+        self.index().land(id, now);
     }
 
-    /// Another decision about one that waits on.
-    fn hold_on(&self, id: HoldId, decision: Decision, policy: PolicyHash) -> Result<Held, HoldError> {
+    /// One that was looked at waits on, with another decision or the one before.
+    fn hold_on(&self, id: HoldId, other: Option<(Decision, PolicyHash)>) -> Result<Held, HoldError> {
         let mut index = self.index();
         let before = self.read(id)?;
         if before.stage != Stage::Held {
             return Err(HoldError::Left(id));
         }
+        let (decision, policy) = other.unwrap_or_else(|| (before.decision.clone(), before.policy));
         // A rule that lets go after a time counts from the first day: waiting must not begin again at each look.
-        let release_at_s = decision.release.after_s.map(|after_s| before.held_at_s.saturating_add(after_s));
+        let next_look = (self.clock)().saturating_add(LOOK_AGAIN_S);
+        let release_at_s =
+            decision.release.after_s.map(|after_s| before.held_at_s.saturating_add(after_s).max(next_look));
         let held = Held { decision, policy, release_at_s, ..before.clone() };
         self.write(&held)?;
         index.replace(&before, &held);

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::assess::Assessed;
 use super::core::{Client, Core};
-use super::forward::Repeat;
-use super::hold::{Held, Hold, HoldError, HoldId, NewHold, Released, Releaser, Sent, release};
+use super::forward::{Repeat, Standing, standing};
+use super::hold::{Held, Hold, HoldError, HoldId, Look, NewHold, Released, Releaser, Sent, release};
 use super::json::Json;
 use super::jsonrpc::{Answer, RpcError, code};
 use super::judge::{Judged, Waiting};
@@ -24,8 +25,11 @@ use super::verdict::Verdict;
 const LOOK: Duration = Duration::from_secs(1);
 /// Most that leave at one look.
 const AT_ONCE: usize = 32;
-/// Looks between two tries to send again what no node answered, and between two sweeps.
-const AGAIN_EVERY: u64 = 5;
+/// Looks between two sweeps.
+const SWEEP_EVERY: u64 = 5;
+/// Most that are sent again at one try, and most of them at a time.
+const AGAIN_MOST: usize = 256;
+const AGAIN_AT_ONCE: usize = 8;
 
 /// Holds a transaction, and makes the token by which its sender may let it go.
 pub(crate) async fn hold(
@@ -74,21 +78,21 @@ pub(crate) async fn let_go(
     by: Releaser,
     overridden: Option<Vec<String>>,
 ) -> Result<Released, HoldError> {
-    let released = release(
-        &core.hold,
-        id,
-        by,
-        |held| async move {
-            let overridden = overridden.unwrap_or_else(|| held.decision.holders());
-            again(core, &held, &overridden).await
-        },
-        |held| deliver(core, held),
-    )
-    .await?;
-    if let Released::Gone(held) | Released::Kept(held) = &released {
-        core.record_held(held);
-    }
+    // What cannot be recorded is not sent.
+    core.audit.check().map_err(|error| HoldError::Unavailable(error.to_string()))?;
+    let named = overridden.as_deref();
+    let assess = |held: Held| async move {
+        let holders = held.decision.holders();
+        again(core, &held, named.unwrap_or(&holders)).await
+    };
+    let released = release(&core.hold, id, by, assess, |held| deliver(core, held)).await?;
+    record(core, &released, named.unwrap_or_default()).await;
     Ok(released)
+}
+
+/// Records where a transaction stands now, on disk when this ends.
+async fn record(core: &Core, released: &Released, overridden: &[String]) {
+    core.record_held(released.held(), overridden).await;
 }
 
 /// What is said of a held transaction by the present policy and head.
@@ -108,20 +112,36 @@ async fn again(core: &Core, held: &Held, overridden: &[String]) -> (Decision, Po
     (judged.decision, judged.policy)
 }
 
+/// What is known by now of a transaction whose sending came to no end: what a node has is not judged any more.
+async fn look_again(core: &Core, held: Held) -> Look {
+    match core.forwarder.has_transaction(held.hash, &core.metrics).await {
+        Ok(true) => Look::Taken { answer: "a node has it".to_owned() },
+        Ok(false) => {
+            let (decision, policy) = again(core, &held, &held.decision.holders()).await;
+            Look::Judged(decision, policy)
+        }
+        Err(reason) => Look::Silent { reason },
+    }
+}
+
 /// Sends the held bytes, and only these.
 async fn deliver(core: &Core, held: Held) -> Sent {
     let params = json!([held.raw]).to_string();
     let sent = core.forwarder.send(&held.method, &params, Repeat::Transaction(held.hash), &core.metrics).await;
-    let answer = String::from_utf8_lossy(match &sent.answer {
-        Answer::Result(text) | Answer::NodeError(text) => text,
-        Answer::Error(_) => return Sent::Uncertain,
-    })
-    .into_owned();
-    match sent.answer {
-        Answer::Result(_) => Sent::Accepted { answer },
-        // It may have been sent before, and be known or mined by now.
-        _ if core.forwarder.has_transaction(held.hash, &core.metrics).await => Sent::Accepted { answer },
-        _ => Sent::Refused { answer },
+    let error = match sent.answer {
+        Answer::Result(answer) => return Sent::Accepted { answer: String::from_utf8_lossy(&answer).into_owned() },
+        Answer::NodeError(error) => error,
+        Answer::Error(error) => return Sent::Later { reason: error.to_string() },
+    };
+    let answer = String::from_utf8_lossy(&error).into_owned();
+    if standing(&error) == Standing::Known {
+        return Sent::Accepted { answer };
+    }
+    // It may have been sent before, and be mined by now: its own nonce is then too low.
+    match (core.forwarder.has_transaction(held.hash, &core.metrics).await, standing(&error)) {
+        (Ok(true), _) => Sent::Accepted { answer },
+        (Ok(false), Standing::Never) => Sent::Refused { answer },
+        _ => Sent::Later { reason: answer },
     }
 }
 
@@ -136,8 +156,9 @@ fn told(core: &Core, released: &Released) -> Answer {
                 RpcError::new(code::POLICY, "it was assessed again and does not leave").with(data.to_string()),
             )
         }
-        Released::Pending(_) => {
-            Answer::Error(RpcError::new(code::UPSTREAM, "no node answered: it is sent again by itself"))
+        Released::Pending(_, reason) => {
+            let message = format!("no node has taken it yet; it is judged and sent again by itself: {reason}");
+            Answer::Error(RpcError::new(code::UPSTREAM, message))
         }
     }
 }
@@ -149,15 +170,16 @@ fn refused(error: &HoldError) -> RpcError {
     }
 }
 
-/// Lets go what may leave by time, and sends again what no node answered, until told to stop.
+/// Lets go what may leave by time, and sends again what no node took, until told to stop.
 pub(crate) async fn run(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     for look in 0_u64.. {
-        if look.is_multiple_of(AGAIN_EVERY) {
-            send_again(&core).await;
+        send_again(&core).await;
+        if look.is_multiple_of(SWEEP_EVERY) {
+            sweep(&core).await;
         }
         for id in core.hold.due(AT_ONCE) {
             match let_go(&core, id, Releaser::Time, None).await {
-                Ok(released) => tracing::info!(%id, ?released, "a held transaction's time has come"),
+                Ok(released) => tracing::info!(%id, outcome = released.word(), "a held transaction's time has come"),
                 Err(error) => tracing::warn!(%id, %error, "a held transaction did not leave"),
             }
         }
@@ -168,18 +190,29 @@ pub(crate) async fn run(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn send_again(core: &Arc<Core>) {
-    core.hold.set_limits(core.policy().hold().clone());
-    let interrupted = on_disk(core, |hold| hold.interrupted()).await.unwrap_or_default();
-    for held in interrupted {
-        match core.hold.send_again(held.id, |held| deliver(core, held)).await {
-            Ok(Released::Gone(held) | Released::Kept(held)) => core.record_held(&held),
-            Ok(Released::Pending(_)) => {}
-            Err(error) => tracing::warn!(id = %held.id, %error, "a held transaction could not be sent again"),
-        }
+/// Judges and sends once more what no node took.
+async fn send_again(core: &Core) {
+    if core.audit.check().is_err() {
+        return;
     }
+    let tries = core.hold.interrupted(AGAIN_MOST).into_iter().map(|id| async move {
+        match core.hold.send_again(id, |held| look_again(core, held), |held| deliver(core, held)).await {
+            Ok(Released::Pending(..)) => {}
+            Ok(released) => record(core, &released, &[]).await,
+            Err(error) => tracing::warn!(%id, %error, "a held transaction could not be sent again"),
+        }
+    });
+    stream::iter(tries).buffer_unordered(AGAIN_AT_ONCE).collect::<()>().await;
+}
+
+async fn sweep(core: &Core) {
+    core.hold.set_limits(core.policy().hold().clone());
     match on_disk(core, |hold| hold.sweep()).await {
-        Ok(dropped) => dropped.iter().for_each(|held| core.record_held(held)),
+        Ok(dropped) => {
+            for held in &dropped {
+                core.record_held(held, &[]).await;
+            }
+        }
         Err(error) => tracing::warn!(%error, "the quarantine could not be swept"),
     }
 }

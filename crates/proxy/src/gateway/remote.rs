@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, Bytes, hex};
 use futures::future::{BoxFuture, join_all};
 use surety_client::Caller;
@@ -25,6 +26,7 @@ use surety_primitives::access::{self, ProblemKind};
 use tokio::time::Instant;
 
 use super::policy::{Policy, RemoteTerms, Sight};
+use super::subject::Subject;
 use super::verdict::Finding;
 use answer::{Said, Voice};
 use breaker::Breaker;
@@ -57,21 +59,43 @@ pub enum Question {
 }
 
 impl Question {
-    /// What there is to ask about a call: to whom it goes, and the accounts that stand among its arguments; a policy's terms
-    /// say which of it leaves. `raw` is the transaction, where it is one.
+    /// What there is to ask about a submission; a policy's terms say which of it leaves. Whoever sends it is not asked about:
+    /// a user's own address is nobody's business.
     #[must_use]
-    pub fn of_call(to: Option<Address>, input: &[u8], raw: Option<&Bytes>) -> Vec<Self> {
-        let mut accounts: Vec<Address> = to.into_iter().collect();
+    pub fn of_subject(subject: &Subject) -> Vec<Self> {
+        let mut questions = match subject {
+            Subject::Transaction(screened) => {
+                let delegates = screened.envelope.authorization_list().unwrap_or_default();
+                let parties = delegates.iter().map(|authorization| authorization.address).chain(screened.to());
+                Self::of_call(parties, screened.input(), Some(&screened.raw))
+            }
+            Subject::Unsigned(unsigned) => Self::of_call(unsigned.to, &unsigned.data, None),
+            Subject::UserOperation(operation) => {
+                let named = [operation.paymaster.as_ref(), operation.factory.as_ref()];
+                let parties = named.into_iter().flatten().map(|(address, _)| *address).chain(operation.delegate);
+                Self::of_call(parties, &operation.call_data, None)
+            }
+            Subject::TypedData { json, .. } => vec![Self::TypedData(json.clone())],
+            Subject::Message { message, .. } => vec![Self::Message(message.clone())],
+        };
+        questions.retain(|question| !matches!(question, Self::Address(address) if subject.sender() == Some(*address)));
+        questions
+    }
+
+    /// What there is to ask about a call: its parties, and the accounts that stand among its arguments. `raw` is the
+    /// transaction, where it is one.
+    #[must_use]
+    pub fn of_call(parties: impl IntoIterator<Item = Address>, input: &[u8], raw: Option<&Bytes>) -> Vec<Self> {
         // An argument that is an account has twelve bytes of zeros, and then hardly any.
         let words = input.get(4..).unwrap_or_default().chunks_exact(32).take(MOST_WORDS);
-        for word in words.filter(|word| word[..12] == [0; 12] && word[12..20] != [0; 8]) {
-            let account = Address::from_slice(&word[12..]);
-            if !accounts.contains(&account) {
-                accounts.push(account);
+        let named = words.filter(|word| word[..12] == [0; 12] && word[12..20] != [0; 8]);
+        let mut questions: Vec<Self> = raw.cloned().map(Self::Transaction).into_iter().collect();
+        for account in parties.into_iter().chain(named.map(|word| Address::from_slice(&word[12..]))) {
+            if !questions.contains(&Self::Address(account)) {
+                questions.push(Self::Address(account));
             }
         }
-        let raw = raw.cloned().map(Self::Transaction);
-        raw.into_iter().chain(accounts.into_iter().take(MOST_QUESTIONS - 1).map(Self::Address)).collect()
+        questions
     }
 
     /// What it shows.
@@ -159,6 +183,8 @@ struct Line {
     remaining: Option<u64>,
     buying: bool,
     calls: Calls,
+    /// Answers that were paid under packages before this one.
+    paid_before: u64,
 }
 
 /// The remote services of one gateway.
@@ -202,16 +228,27 @@ impl Remote {
     /// Asks the services of a check what the policy lets them see of these questions, and judges the answers. What no service
     /// may see is not asked, and is no part of the outcome.
     pub async fn assess(&self, check: &str, policy: &Policy, questions: &[Question]) -> Finding {
-        let mut asked = Vec::new();
-        for question in questions.iter().take(MOST_QUESTIONS) {
+        self.assess_within(check, policy, questions, Duration::MAX).await
+    }
+
+    /// The same, with no service waited for any longer than this.
+    pub async fn assess_within(
+        &self,
+        check: &str,
+        policy: &Policy,
+        questions: &[Question],
+        within: Duration,
+    ) -> Finding {
+        let terms_of = |question: &Question| -> Vec<&RemoteTerms> {
             let sees = |terms: &&RemoteTerms| terms.check == check && terms.sees.contains(&question.sight());
-            let terms: Vec<&RemoteTerms> = policy.remotes().iter().filter(sees).collect();
-            if !terms.is_empty() {
-                asked.push(self.ask(question, terms));
-            }
-        }
+            policy.remotes().iter().filter(sees).collect()
+        };
+        let shown = questions.iter().map(|question| (question, terms_of(question)));
+        let mut shown: Vec<_> = shown.filter(|(_, terms)| !terms.is_empty()).collect();
+        let left_out = shown.len().saturating_sub(MOST_QUESTIONS);
+        shown.truncate(MOST_QUESTIONS);
+        let asked = shown.into_iter().map(|(question, terms)| self.ask(question, terms, within));
         let mut finding = answer::judge(check, join_all(asked).await);
-        let left_out = questions.len().saturating_sub(MOST_QUESTIONS);
         if left_out > 0 && finding.outcome.passed() {
             finding = Finding { evidence: finding.evidence, ..Finding::unknown(check, "too_many_questions") };
         }
@@ -222,6 +259,16 @@ impl Remote {
     #[must_use]
     pub fn calls(&self) -> BTreeMap<String, Calls> {
         self.inner.lines().iter().map(|(name, line)| (name.clone(), line.calls)).collect()
+    }
+
+    /// Answers that were acknowledged and so paid, by service, over all packages. Waits for calls under way.
+    pub async fn paid(&self) -> BTreeMap<String, u64> {
+        let of_line = |(name, line): (&String, &Line)| (name.clone(), line.caller.clone(), line.paid_before);
+        let lines: Vec<_> = self.inner.lines().iter().map(of_line).collect();
+        let paid = lines
+            .into_iter()
+            .map(|(name, caller, before)| async move { (name, before.saturating_add(caller.acknowledged().await)) });
+        join_all(paid).await.into_iter().collect()
     }
 
     /// What was spent on packages, by service, base units of CALL.
@@ -242,7 +289,7 @@ impl Remote {
     }
 
     /// One question to the best services that are at hand.
-    async fn ask(&self, question: &Question, terms: Vec<&RemoteTerms>) -> Vec<Voice> {
+    async fn ask(&self, question: &Question, terms: Vec<&RemoteTerms>, within: Duration) -> Vec<Voice> {
         let now_ms = self.inner.now_ms();
         let mut voices = Vec::new();
         let mut ready = Vec::new();
@@ -269,22 +316,26 @@ impl Remote {
             // Enough others are at hand: what is absent or paused has no voice.
             voices.clear();
         }
-        let calls = ready.into_iter().take(most).map(|(_, terms)| self.call(question, terms));
+        let calls = ready.into_iter().take(most).map(|(_, terms)| self.call(question, terms, within));
         voices.extend(join_all(calls).await);
         voices
     }
 
-    async fn call(&self, question: &Question, terms: &RemoteTerms) -> Voice {
+    async fn call(&self, question: &Question, terms: &RemoteTerms, within: Duration) -> Voice {
         let Some(caller) = self.inner.lines().get(&terms.name).map(|line| line.caller.clone()) else {
             return Voice::new(terms, Said::Unknown("no_grant"));
         };
         let request = question.request(terms, self.inner.chain_id);
         let begun = Instant::now();
-        let outcome = caller.call_within(&request, Duration::from_millis(terms.deadline_ms)).await;
+        let within = Duration::from_millis(terms.deadline_ms).min(within);
+        let outcome = caller.call_within(&request, within).await;
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let said = match &outcome {
             Ok(reply) => self.heard(question, terms, reply),
-            Err(error) => Said::of_error(error),
+            Err(error) => {
+                tracing::warn!(service = %terms.name, %error, "a remote service gave no valid answer");
+                Said::of_error(error)
+            }
         };
         self.note(terms, &said, micros, outcome.as_ref().ok());
         let mut voice = Voice::new(terms, said);
@@ -365,22 +416,44 @@ impl Inner {
             }
         };
         // The provider is paid for what it answered under the package that ends.
-        if let Some(before) = before
-            && let Err(error) = before.settle().await
-        {
+        let Some(before) = before else { return };
+        if let Err(error) = before.settle().await {
             tracing::warn!(service = %name, %error, "the last answers of a package were not acknowledged");
+        }
+        let paid = before.acknowledged().await;
+        if let Some(line) = self.lines().get_mut(&name) {
+            line.paid_before = line.paid_before.saturating_add(paid);
         }
     }
 }
 
 impl Line {
     const fn new(caller: Caller, price: Amount) -> Self {
-        Self { caller, price, breaker: Breaker::new(), remaining: None, buying: false, calls: Calls::ZERO }
+        Self {
+            caller,
+            price,
+            breaker: Breaker::new(),
+            remaining: None,
+            buying: false,
+            calls: Calls::ZERO,
+            paid_before: 0,
+        }
     }
 }
 
 impl Calls {
     const ZERO: Self = Self { answered: 0, timed_out: 0, failed: 0, exhausted: 0, paused: 0 };
+
+    /// Each count with its word.
+    pub(crate) const fn by_outcome(&self) -> [(&'static str, u64); 5] {
+        [
+            ("answered", self.answered),
+            ("timeout", self.timed_out),
+            ("failed", self.failed),
+            ("quota_exhausted", self.exhausted),
+            ("paused", self.paused),
+        ]
+    }
 }
 
 impl Said {
@@ -430,8 +503,8 @@ mod tests {
         let input = [vec![0x09, 0x5e, 0xa7, 0xb3], words.concat()].concat();
         let raw = Bytes::from_static(b"raw");
         let expected = [Question::Transaction(raw.clone()), Question::Address(to), Question::Address(spender)];
-        assert_eq!(Question::of_call(Some(to), &input, Some(&raw)), expected);
-        assert_eq!(Question::of_call(None, b"", None), []);
+        assert_eq!(Question::of_call([to], &input, Some(&raw)), expected);
+        assert_eq!(Question::of_call([], b"", None), []);
     }
 
     #[test]

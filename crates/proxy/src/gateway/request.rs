@@ -1,19 +1,27 @@
 //! A request's life: [`answer`] reads top to bottom as admit, assess, forward, record.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
 
 use super::assess::Assessed;
+use super::audit::AuditError;
 use super::carry::{self, Load};
 use super::core::{Client, Core};
 use super::forward::Repeat;
+use super::hold::HoldId;
 use super::json::Json;
 use super::jsonrpc::{Answer, Request, RpcError, code};
 use super::judge::{Judged, judge};
 use super::methods::{self, Carrier, Class, Method};
 use super::own;
+use super::policy::Policy;
 use super::quarantine;
+use super::remote::Question;
 use super::subject::{Screened, Subject};
-use super::verdict::Verdict;
+use super::verdict::{Finding, Verdict};
 
 /// What goes back, and a verdict for the header beside it.
 #[derive(Debug)]
@@ -36,8 +44,13 @@ struct Admitted<'a> {
     load: Load,
 }
 
-/// Answers one request. `earlier` are the transactions that its batch sent before it.
-pub(crate) async fn answer(core: &Core, client: &Client, request: Request<'_>, earlier: &mut Vec<Screened>) -> Replied {
+/// Answers one request. `earlier` is what its batch sent before it.
+pub(crate) async fn answer(
+    core: &Core,
+    client: &Client,
+    request: Request<'_>,
+    earlier: &mut Vec<Arc<Subject>>,
+) -> Replied {
     let admitted = match admit(core, client, request) {
         Ok(admitted) => admitted,
         Err((class, error)) => {
@@ -89,7 +102,7 @@ fn admit<'a>(core: &Core, client: &Client, request: Request<'a>) -> Result<Admit
 }
 
 /// A submission: screened whole, then sent, held or refused.
-async fn submit(core: &Core, client: &Client, admitted: Admitted<'_>, earlier: &mut Vec<Screened>) -> Replied {
+async fn submit(core: &Core, client: &Client, admitted: Admitted<'_>, earlier: &mut Vec<Arc<Subject>>) -> Replied {
     let Admitted { method, params, load } = admitted;
     let assessed = in_order(&method, load.subjects, earlier);
     let asked = Asked { client, method: method.name, overridden: &[] };
@@ -97,6 +110,7 @@ async fn submit(core: &Core, client: &Client, admitted: Admitted<'_>, earlier: &
     if judged.verdict().forwards() && !core.assessor.still_holds(&judged.rests_on).await {
         // The chain has moved under the verdict: it is found once more, on the new state.
         core.metrics.reassessed.inc();
+        forget(core, &assessed);
         judged = assess(core, asked, &assessed).await;
     }
     core.metrics.count(method.class.word(), judged.verdict().word());
@@ -105,15 +119,20 @@ async fn submit(core: &Core, client: &Client, admitted: Admitted<'_>, earlier: &
         return refuse(core, asked, &method, &assessed, &judged, is_bare).await;
     }
     // What cannot be recorded is not forwarded.
-    if let Err(error) = core.record("submitted", asked, &judged, None, None) {
-        return Answer::Error(RpcError::new(code::INTERNAL, error.to_string())).into();
-    }
-    let sent = core.forwarder.send(method.name, &params.to_text(), repeat(&method, &assessed), &core.metrics).await;
-    if let Err(error) = core.record("answered", asked, &judged, Some(&sent), None) {
-        tracing::error!(%error, "an answer could not be recorded");
+    let seq = match core.record("submitted", asked, &judged, None, None) {
+        Ok(seq) => seq,
+        Err(error) => return Answer::Error(RpcError::new(code::INTERNAL, error.to_string())).into(),
+    };
+    let params = params.to_text();
+    let sent = core.forwarder.send(method.name, &params, repeat(&method, &assessed), &core.metrics);
+    // The disk works while the node does. Nobody is told that it was sent before the record of it is on disk.
+    let seq = if core.config.wait_for_disk { seq } else { 0 };
+    let (sent, on_disk) = futures::join!(sent, core.audit.durable(seq));
+    if let Err(error) = on_disk.and_then(|()| core.record("answered", asked, &judged, Some(&sent), None)) {
+        tracing::error!(%error, "what was sent could not be recorded");
     }
     if matches!(sent.answer, Answer::Result(_)) {
-        earlier.extend(assessed.iter().filter_map(transaction).cloned());
+        earlier.extend(assessed.iter().filter(|one| is_sent(&method, one)).map(|one| Arc::clone(&one.subject)));
         for name in load.names {
             core.owners.insert(name, client.clone());
         }
@@ -144,11 +163,23 @@ async fn refuse(
     };
     let hold_id = held.as_ref().ok().map(|waiting| waiting.held.id);
     let event = if hold_id.is_some() { "held" } else { "refused" };
-    if let Err(error) = core.record(event, asked, judged, None, hold_id) {
+    if let Err(error) = record_refusal(core, event, asked, judged, hold_id).await {
         tracing::error!(%error, "a refusal could not be recorded");
     }
     tracing::info!(method = method.name, verdict = %judged.verdict(), rule = %judged.decision.rule, "not forwarded");
     Answer::Error(judged.refusal(held)).into()
+}
+
+/// What is held is on disk before anybody is told; a refusal follows a moment later.
+async fn record_refusal(
+    core: &Core,
+    event: &str,
+    asked: Asked<'_>,
+    judged: &Judged,
+    hold_id: Option<HoldId>,
+) -> Result<(), AuditError> {
+    let seq = core.record(event, asked, judged, None, hold_id)?;
+    if hold_id.is_some() { core.audit.durable(seq).await } else { Ok(()) }
 }
 
 /// Who asks for what.
@@ -160,22 +191,31 @@ pub(crate) struct Asked<'a> {
     pub(crate) overridden: &'a [String],
 }
 
-/// Each subject with what runs before it: all of its bundle, or what its sender sent before.
-fn in_order(method: &Method, subjects: Vec<Subject>, earlier: &[Screened]) -> Vec<Assessed> {
-    let mut before: Vec<Screened> = Vec::new();
+/// Each subject with what runs before it: all of its bundle or of its calls, and what its sender sent before.
+fn in_order(method: &Method, subjects: Vec<Subject>, earlier: &[Arc<Subject>]) -> Vec<Assessed> {
+    let is_one = method.class == Class::Bundle || method.carrier == Carrier::Calls;
+    let mut before: Vec<Arc<Subject>> = Vec::new();
     let mut assessed = Vec::with_capacity(subjects.len());
-    for subject in subjects {
-        let same = |other: &&Screened| Some(other.sender) == subject.sender();
-        let runs = match method.class {
-            Class::Bundle => before.clone(),
-            _ => earlier.iter().chain(&before).filter(same).cloned().collect(),
-        };
-        if let Subject::Transaction(screened) = &subject {
-            before.push(screened.as_ref().clone());
+    for subject in subjects.into_iter().map(Arc::new) {
+        let same = |other: &&Arc<Subject>| subject.sender().is_some() && other.sender() == subject.sender();
+        let sent: Vec<_> =
+            if method.class == Class::Bundle { Vec::new() } else { earlier.iter().filter(same).cloned().collect() };
+        let runs = sent.into_iter().chain(before.iter().filter(|other| is_one || same(other)).cloned()).collect();
+        if matches!(*subject, Subject::Transaction(_) | Subject::Unsigned(_)) {
+            before.push(Arc::clone(&subject));
         }
-        assessed.push(Assessed { subject: Arc::new(subject), before: Arc::new(runs) });
+        assessed.push(Assessed { subject, before: Arc::new(runs) });
     }
     assessed
+}
+
+/// Whether a subject runs on the chain once its request is answered: what is only signed may never be sent.
+fn is_sent(method: &Method, one: &Assessed) -> bool {
+    match one.subject.as_ref() {
+        Subject::Transaction(_) => true,
+        Subject::Unsigned(_) => ["send", "Send", "post"].iter().any(|verb| method.name.contains(verb)),
+        _ => false,
+    }
 }
 
 /// The worst judgement over all that a request carries. One policy decides on all of it.
@@ -184,8 +224,7 @@ pub(crate) async fn assess(core: &Core, asked: Asked<'_>, assessed: &[Assessed])
     let mut worst: Option<Judged> = None;
     let mut reads = Vec::new();
     for one in assessed {
-        let findings = core.assessor.assess(one, &core.metrics, &policy).await;
-        let judged = judge(&policy, &one.subject, asked, findings);
+        let judged = judge(&policy, &one.subject, asked, find(core, asked, &policy, one).await);
         reads.extend(judged.findings.iter().filter(|finding| !finding.reads.is_empty()).cloned());
         let is_worse = worst.as_ref().is_none_or(|worst| judged.verdict() > worst.verdict());
         if is_worse {
@@ -201,6 +240,49 @@ pub(crate) async fn assess(core: &Core, asked: Asked<'_>, assessed: &[Assessed])
         worst.rests_on = reads;
     }
     worst
+}
+
+/// What is found of one subject: what was found on the same state before, or what checks and then remote services say.
+async fn find(core: &Core, asked: Asked<'_>, policy: &Policy, one: &Assessed) -> Vec<Finding> {
+    let key = core.screens.key(one, policy.hash());
+    if let Some(found) = key.as_ref().and_then(|key| core.screens.get(key)) {
+        core.metrics.hit("screens");
+        return found.to_vec();
+    }
+    let mut findings = core.assessor.assess(one, &core.metrics, policy).await;
+    if !policy.remotes().is_empty() {
+        // What is refused anyway is nobody else's business.
+        if judge(policy, &one.subject, asked, findings.clone()).decision.is_blocked_by_check() {
+            return findings;
+        }
+        findings.extend(abroad(core, policy, one).await);
+    }
+    if let Some(key) = key {
+        core.screens.keep(key, core.screens.key(one, policy.hash()), &findings);
+    }
+    findings
+}
+
+/// What remote services say: one finding for each check that the policy gives them a part in.
+async fn abroad(core: &Core, policy: &Policy, one: &Assessed) -> Vec<Finding> {
+    let within = Duration::from_millis(core.config.limits.assess_ms);
+    let questions = Question::of_subject(&one.subject);
+    let checks: BTreeSet<&str> = policy.remotes().iter().map(|terms| terms.check.as_str()).collect();
+    let asked = checks.into_iter().map(|check| async {
+        let began = Instant::now();
+        let finding = core.remote.assess_within(check, policy, &questions, within).await;
+        core.metrics.checked(&finding, began.elapsed());
+        finding
+    });
+    join_all(asked).await
+}
+
+/// Lets everything be found anew.
+fn forget(core: &Core, assessed: &[Assessed]) {
+    let policy = core.policy().hash();
+    for key in assessed.iter().filter_map(|one| core.screens.key(one, policy)) {
+        core.screens.forget(&key);
+    }
 }
 
 /// A signed transaction alone may be sent again when a node does not answer.

@@ -14,10 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use super::check::Check;
 use super::config::GatewayConfig;
 use super::core::Core;
 use super::forward::Forwarder;
+use super::plugs::Plugs;
+use super::policy::{LivePolicy, PolicyErrors, Reloaded};
 use super::{admin, quarantine, server};
 use crate::connections::{Peer, Peers, Timed};
 use crate::error::Error;
@@ -55,10 +56,10 @@ pub(crate) struct Place {
 /// As [`Gateway::start`].
 pub async fn run(
     config: GatewayConfig,
-    checks: Vec<Arc<dyn Check>>,
+    plugs: impl Into<Plugs>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let gateway = Gateway::start(config, checks).await?;
+    let gateway = Gateway::start(config, plugs).await?;
     shutdown.await;
     gateway.stop().await;
     Ok(())
@@ -69,14 +70,14 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Error::Config`] for parts that do not go together and when no node tells its chain, [`Error::Listen`].
-    pub async fn start(config: GatewayConfig, checks: Vec<Arc<dyn Check>>) -> Result<Self, Error> {
+    pub async fn start(config: GatewayConfig, plugs: impl Into<Plugs>) -> Result<Self, Error> {
         config.check()?;
         let forwarder = Forwarder::new(&config)?;
         let chain_id = match config.chain_id {
             Some(chain_id) => chain_id,
             None => ask_chain(&forwarder).await?,
         };
-        let core = Arc::new(Core::new(config, checks, forwarder, chain_id)?);
+        let core = Arc::new(Core::new(config, plugs.into(), forwarder, chain_id)?);
         let public = listen(core.config.listen).await?;
         let private = listen(core.config.admin).await?;
         let (address, admin) = (local(&public)?, local(&private)?);
@@ -110,6 +111,14 @@ impl Gateway {
         self.core.chain.id
     }
 
+    /// Reads the policy's file now; without a file nothing changes.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; the policy before stays in force.
+    pub async fn reload(&self) -> Result<Reloaded, PolicyErrors> {
+        reload(&self.core, LivePolicy::reload).await
+    }
+
     /// Stops accepting and lets requests in flight end, within the drain time.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
@@ -117,6 +126,7 @@ impl Gateway {
             // A task that panicked has nothing left to say.
             let _ = task.await;
         }
+        self.core.remote.settle().await;
         // Submissions whose clients went away end by themselves.
         let step = Duration::from_millis(10);
         for _ in 0..self.core.config.limits.drain_s.saturating_mul(100) {
@@ -158,11 +168,29 @@ async fn probe(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
 
 /// Follows the policy's file.
 async fn watch_policy(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
-    let Some(live) = core.live_policy().cloned() else { return };
-    tokio::select! {
-        _ = stopped.wait_for(|stopped| *stopped) => {}
-        () = live.watch(POLICY_LOOK) => {}
+    while core.live_policy().is_some() {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(POLICY_LOOK) => {}
+        }
+        // What is wrong with the file stands in the log and in /health.
+        let _ = reload(&core, LivePolicy::look).await;
     }
+}
+
+/// Brings the file into force, and records it.
+async fn reload(
+    core: &Core,
+    read: fn(&LivePolicy) -> Result<Reloaded, PolicyErrors>,
+) -> Result<Reloaded, PolicyErrors> {
+    let Some(live) = core.live_policy().cloned() else { return Ok(Reloaded::Same) };
+    // Compiling is work for another thread.
+    let read = tokio::task::spawn_blocking(move || read(&live)).await;
+    let reloaded = read.unwrap_or_else(|error| Err(PolicyErrors::unreadable(error.to_string())))?;
+    if let Reloaded::Changed { now, .. } = reloaded {
+        core.record_policy(now).await;
+    }
+    Ok(reloaded)
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {

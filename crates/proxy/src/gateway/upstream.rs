@@ -1,19 +1,22 @@
 //! The nodes behind: which of them answer, and one exchange with one of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 
 use super::config::{GatewayConfig, UpstreamConfig};
 use super::jsonrpc::{Answer, FromNode, read_from_node, write_request};
+use super::tls;
 use crate::body::Collected;
 use crate::error::Error;
 
@@ -57,7 +60,8 @@ pub(crate) struct Node {
 /// All nodes, the preferred one first.
 pub(crate) struct Upstreams {
     nodes: Vec<Node>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    tls: Arc<ClientConfig>,
     next_id: AtomicU64,
     reply_bytes: usize,
 }
@@ -67,12 +71,19 @@ impl Upstreams {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(3)));
+        connector.enforce_http(false);
+        let tls = tls::client(config)?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(ClientConfig::clone(&tls))
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30));
         builder.pool_max_idle_per_host(IDLE_CONNECTIONS);
         let nodes = config.upstreams.iter().map(Node::new).collect::<Result<_, _>>()?;
         let client = builder.build(connector);
-        Ok(Self { nodes, client, next_id: AtomicU64::new(1), reply_bytes: config.limits.reply_bytes })
+        Ok(Self { nodes, client, tls, next_id: AtomicU64::new(1), reply_bytes: config.limits.reply_bytes })
     }
 
     /// All nodes of this chain, those that answer before those that rest.
@@ -87,6 +98,11 @@ impl Upstreams {
     /// Every node, whatever its state.
     pub(crate) fn all(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// How nodes behind TLS are verified.
+    pub(crate) const fn tls(&self) -> &Arc<ClientConfig> {
+        &self.tls
     }
 
     /// Whether some node is believed to answer.
@@ -127,9 +143,9 @@ impl Upstreams {
         request.headers_mut().insert(ACCEPT, JSON);
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
-                CallError::Unreachable(error.to_string())
+                CallError::Unreachable(tls::whole(&error))
             } else {
-                CallError::Broken(error.to_string())
+                CallError::Broken(tls::whole(&error))
             }
         })?;
         let status = response.status();

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes, hex};
-use surety_proxy::gateway::hold::{Count, HOLD_FILE, Held, Hold, HoldId, NewHold, Releaser, Sent, Stage, release};
+use surety_proxy::gateway::hold::{
+    Count, HOLD_FILE, Held, Hold, HoldId, Look, NewHold, Releaser, Sent, Stage, release,
+};
 use surety_proxy::gateway::policy::{Decision, HoldLimits, PolicyHash};
 use surety_proxy::gateway::verdict::Verdict;
 
@@ -102,11 +104,11 @@ async fn kill_9_loses_nothing_held_and_releases_nothing_twice() {
             .extend(lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("held ").map(str::to_owned)));
     }
     let hold = open(folder);
-    for held in hold.interrupted().unwrap() {
-        let send = move |held: Held| async move { node(folder, &held) };
-        hold.send_again(held.id, send).await.unwrap();
+    for id in hold.interrupted(usize::MAX) {
+        let look = |_| async { Look::Judged(Decision::default(), PolicyHash::default()) };
+        hold.send_again(id, look, |held: Held| async move { node(folder, &held) }).await.unwrap();
     }
-    assert_eq!(hold.interrupted().unwrap(), []);
+    assert_eq!(hold.interrupted(usize::MAX), []);
     let reached = reached(folder);
     let waiting = hold.list(None, usize::MAX).unwrap();
     assert_eq!(hold.count(), Count { transactions: waiting.len(), bytes: 160 * waiting.len() as u64 });

@@ -28,7 +28,7 @@ use crate::world::{WINDOW, World, grant, key, provider};
 
 /// The API behind a sidecar.
 #[derive(Clone)]
-struct Api {
+pub(crate) struct Api {
     address: SocketAddr,
     /// What it answers.
     body: Arc<Mutex<String>>,
@@ -71,32 +71,32 @@ impl Api {
         Ok(Response::new(Full::new(body.into())))
     }
 
-    fn says(&self, body: &str) {
+    pub(crate) fn says(&self, body: &str) {
         body.clone_into(&mut self.body.lock().unwrap());
     }
 
-    fn thinks(&self, delay_ms: u64) {
+    pub(crate) fn thinks(&self, delay_ms: u64) {
         self.delay_ms.store(delay_ms, Ordering::SeqCst);
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }
 
-const CLEAN: &str = r#"{"result": {"phishing": "0"}}"#;
-const LISTED: &str = r#"{"result": {"phishing": "1"}}"#;
+pub(crate) const CLEAN: &str = r#"{"result": {"phishing": "0"}}"#;
+pub(crate) const LISTED: &str = r#"{"result": {"phishing": "1"}}"#;
 
 /// A provider with its sidecar, and a caller that bought from it.
-struct Seller {
-    world: World,
-    api: Api,
+pub(crate) struct Seller {
+    pub(crate) world: World,
+    pub(crate) api: Api,
     package: Package,
     log: TempDir,
 }
 
 impl Seller {
-    async fn new(quota: u64) -> Self {
+    pub(crate) async fn new(quota: u64) -> Self {
         let api = Api::start().await;
         // Calls are bound to the public host: the port must be known before the sidecar listens.
         let listen = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -127,12 +127,12 @@ impl Seller {
         Options { answers: false, ..Options::new(self.log.path().join(name)) }
     }
 
-    fn caller(&self) -> Caller {
+    pub(crate) fn caller(&self) -> Caller {
         Caller::new(self.package.clone(), key(1), None, self.options("log")).unwrap()
     }
 
     /// Under a sub-grant for one lane, such as a gateway gets from its owner.
-    fn delegate(&self) -> Caller {
+    pub(crate) fn delegate(&self) -> Caller {
         let terms = SubGrantTerms {
             parent: self.package.grant.hash(),
             delegate: key(2).public(),
@@ -148,12 +148,12 @@ impl Seller {
         Caller::with_chain(self.package.clone(), key(2), chain, None, None, self.options("delegate")).unwrap()
     }
 
-    fn service(&self, name: &str, caller: &Caller) -> Service {
+    pub(crate) fn service(&self, name: &str, caller: &Caller) -> Service {
         Service { name: name.to_owned(), caller: caller.clone(), price: Amount(10) }
     }
 }
 
-fn terms(name: &str, more: &str) -> String {
+pub(crate) fn terms(name: &str, more: &str) -> String {
     format!(
         "[[remote]]\nname = \"{name}\"\nsees = [\"address\"]\npath = \"api/address/{{address}}?chain_id={{chain}}\"\n\
          flags = [\"/result/phishing\"]\n{more}\n"

@@ -131,11 +131,13 @@ fn config(upstream: &str, data: std::path::PathBuf) -> GatewayConfig {
         chain_id: None,
         data,
         policy: None,
+        wait_for_disk: true,
         allow_unprotected: false,
         node_signs: false,
         client_header: None,
         limits: GatewayLimits::default(),
         cache: CacheConfig::default(),
+        services: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Serialize};
 use surety_primitives::Hash32;
 
-use super::super::hold::HoldId;
+use super::super::hold::{HoldId, Releaser};
 use super::super::policy::{Decision, PolicyHash};
 use super::super::verdict::{Finding, Outcome};
 
@@ -88,6 +88,12 @@ pub struct Entry {
     /// Its name in quarantine, if it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_id: Option<HoldId>,
+    /// Who let it go, if it was held and somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_by: Option<Releaser>,
+    /// What whoever let it go took responsibility for by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<String>,
     /// What was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -115,6 +121,8 @@ impl Entry {
             method: String::new(),
             tx_hash: None,
             hold_id: None,
+            released_by: None,
+            overridden: Vec::new(),
             decision: None,
             findings: Vec::new(),
             policy,

@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use surety_primitives::Hash32;
 use tokio::sync::watch;
@@ -13,8 +12,6 @@ use tracing::error;
 use super::record::{self, Line};
 use super::{AuditError, Head, Shared};
 
-/// Lines that come within this time share one sync.
-const GROUP: Duration = Duration::from_millis(5);
 /// Most bytes of a line: twice what a record has, for its escapes.
 pub(super) const MOST_LINE: u64 = 1 << 20;
 
@@ -145,11 +142,7 @@ pub(super) fn run(shared: &Shared, mut current: Current, tell: &watch::Sender<u6
         if state.waiting.is_empty() {
             return;
         }
-        if !state.stop {
-            drop(state);
-            std::thread::sleep(GROUP);
-            state = shared.state();
-        }
+        // What comes while the disk works on these shares the next sync.
         let (lines, head) = (std::mem::take(&mut state.waiting), state.head);
         drop(state);
         if let Err(failure) = current.append(written.saturating_add(1), &lines) {

@@ -7,6 +7,10 @@ use alloy_primitives::B256;
 use super::super::policy::HoldLimits;
 use super::{Count, Held, HoldError, HoldId, Stage};
 
+/// Seconds between the first two tries of one that no node took, and the longest that they become.
+const FIRST_REST_S: u64 = 5;
+const LONGEST_REST_S: u64 = 300;
+
 /// Made from the rows at the start, and kept beside them.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -20,6 +24,8 @@ pub(super) struct Index {
     releasing: BTreeSet<HoldId>,
     /// Those of `releasing` that this process is sending.
     flying: BTreeSet<HoldId>,
+    /// Those of `releasing` that no node took: until when they rest, and how often they were sent.
+    resting: BTreeMap<HoldId, (u64, u32)>,
     /// Rows whose transaction has left, by when it did.
     left: BTreeSet<(u64, HoldId)>,
 }
@@ -36,6 +42,7 @@ impl Index {
             expiring: BTreeSet::new(),
             releasing: BTreeSet::new(),
             flying: BTreeSet::new(),
+            resting: BTreeMap::new(),
             left: BTreeSet::new(),
         }
     }
@@ -88,6 +95,7 @@ impl Index {
         self.due.retain(|(_, other)| *other != id);
         self.expiring.remove(&(held.expires_at_s, id));
         self.releasing.remove(&id);
+        self.resting.remove(&id);
         if self.owners.remove(&id).is_some() {
             self.bytes = self.bytes.saturating_sub(held.raw.len() as u64);
         }
@@ -121,8 +129,9 @@ impl Index {
         self.expiring.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
     }
 
-    pub(super) fn interrupted(&self) -> Vec<HoldId> {
-        self.releasing.difference(&self.flying).copied().collect()
+    pub(super) fn interrupted(&self, now: u64, most: usize) -> Vec<HoldId> {
+        let rests = |id: &HoldId| self.resting.get(id).is_some_and(|(until, _)| *until > now);
+        self.releasing.difference(&self.flying).filter(|id| !rests(id)).take(most).copied().collect()
     }
 
     /// This process sends it from now on; false when it does already.
@@ -130,8 +139,14 @@ impl Index {
         self.flying.insert(id)
     }
 
-    pub(super) fn land(&mut self, id: HoldId) {
+    /// This process sends it no more. If it is still to be sent it rests, longer each time: each try costs a judgement.
+    pub(super) fn land(&mut self, id: HoldId, now: u64) {
         self.flying.remove(&id);
+        if self.releasing.contains(&id) {
+            let (until, tries) = self.resting.entry(id).or_insert((0, 0));
+            *until = now.saturating_add(FIRST_REST_S.saturating_mul(1 << *tries).min(LONGEST_REST_S));
+            *tries = tries.saturating_add(1).min(16);
+        }
     }
 
     /// Rows that left before a time, and the oldest beyond so many.

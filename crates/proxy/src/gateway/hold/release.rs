@@ -1,4 +1,4 @@
-//! How a held transaction leaves: assessed again, marked, sent, marked.
+//! How a held transaction leaves: assessed, marked, sent, marked; and again, as often as it takes.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,6 +6,23 @@ use std::sync::Arc;
 use super::super::policy::{Decision, PolicyHash};
 use super::super::verdict::Verdict;
 use super::{Held, Hold, HoldError, HoldId, MOST_ANSWER, Releaser, Stage};
+
+/// What is known of a transaction before it is sent once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// No node has it, and the present policy and head say this of it.
+    Judged(Decision, PolicyHash),
+    /// A node has it, from a try before.
+    Taken {
+        /// What shows it.
+        answer: String,
+    },
+    /// No node says whether it has it.
+    Silent {
+        /// What they say instead.
+        reason: String,
+    },
+}
 
 /// What sending it came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +32,16 @@ pub enum Sent {
         /// What it answered.
         answer: String,
     },
-    /// The node does not take it: its nonce is used, its sender cannot pay.
+    /// No node will ever take it: its nonce is used, its signature is wrong.
     Refused {
         /// What it answered.
         answer: String,
     },
-    /// Nobody knows: no answer came.
-    Uncertain,
+    /// It is not known to be taken, and may be taken later: nobody answered, or not now.
+    Later {
+        /// What happened.
+        reason: String,
+    },
 }
 
 /// What a release came to.
@@ -29,10 +49,30 @@ pub enum Sent {
 pub enum Released {
     /// It left.
     Gone(Box<Held>),
-    /// It was assessed again and does not leave: it waits on, or is dropped when it is refused for good.
+    /// It does not leave: it waits on, or is dropped when it is refused for good.
     Kept(Box<Held>),
-    /// No node answered: it is sent again later.
-    Pending(HoldId),
+    /// It is not known to be taken: it is judged and sent again later.
+    Pending(Box<Held>, String),
+}
+
+impl Released {
+    /// Its word, for the log.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Gone(_) => "gone",
+            Self::Kept(_) => "kept",
+            Self::Pending(..) => "pending",
+        }
+    }
+
+    /// The transaction, as it stands now.
+    #[must_use]
+    pub const fn held(&self) -> &Held {
+        match self {
+            Self::Gone(held) | Self::Kept(held) | Self::Pending(held, _) => held,
+        }
+    }
 }
 
 /// Releases a transaction.
@@ -68,63 +108,87 @@ where
         return keep(hold, id, decision, policy).await;
     }
     let held = on_disk(hold, move |hold| hold.begin(id, by)).await?;
-    deliver(hold, held, by, send).await
+    deliver(Landing { hold: Arc::clone(hold), id }, held, by, send).await
 }
 
 impl Hold {
-    /// Sends one again whose sending was interrupted (see [`Hold::interrupted`]).
+    /// Brings one to its end whose sending was interrupted or came to nothing (see [`Hold::interrupted`]). It is judged like
+    /// at the first time: what a node may have by now is asked first, and what does not pass any more waits again.
     ///
     /// # Errors
-    /// [`HoldError::Unknown`], [`HoldError::Left`] when it was sent meanwhile or another task sends it,
+    /// [`HoldError::Unknown`], [`HoldError::Left`] when it left meanwhile or another task sends it,
     /// [`HoldError::Unavailable`].
-    pub async fn send_again<S, SFuture>(self: &Arc<Self>, id: HoldId, send: S) -> Result<Released, HoldError>
+    pub async fn send_again<L, LFuture, S, SFuture>(
+        self: &Arc<Self>,
+        id: HoldId,
+        look: L,
+        send: S,
+    ) -> Result<Released, HoldError>
     where
+        L: FnOnce(Held) -> LFuture,
+        LFuture: Future<Output = Look>,
         S: FnOnce(Held) -> SFuture,
         SFuture: Future<Output = Sent>,
     {
         let held = on_disk(self, move |hold| hold.resume(id)).await?;
+        let landing = Landing { hold: Arc::clone(self), id };
         let Stage::Releasing { by } = held.stage else { return Err(HoldError::Left(id)) };
-        deliver(self, held, by, send).await
+        match look(held.clone()).await {
+            Look::Taken { answer } => finish(landing, held, by, Sent::Accepted { answer }).await,
+            Look::Silent { reason } => Ok(Released::Pending(Box::new(held), reason)),
+            // No node has it, and nobody waits for it any more.
+            Look::Judged(..) if (self.clock)() >= held.expires_at_s => {
+                let answer = "no node took it in time".to_owned();
+                finish(landing, held, by, Sent::Refused { answer }).await
+            }
+            Look::Judged(decision, _) if decision.verdict.forwards() => deliver(landing, held, by, send).await,
+            Look::Judged(decision, policy) => {
+                on_disk(self, move |hold| hold.take_back(id)).await?;
+                drop(landing);
+                keep(self, id, decision, policy).await
+            }
+        }
     }
 }
 
 /// It is marked as releasing, and this task alone sends it.
-async fn deliver<S, SFuture>(hold: &Arc<Hold>, held: Held, by: Releaser, send: S) -> Result<Released, HoldError>
+async fn deliver<S, SFuture>(landing: Landing, held: Held, by: Releaser, send: S) -> Result<Released, HoldError>
 where
     S: FnOnce(Held) -> SFuture,
     SFuture: Future<Output = Sent>,
 {
-    let id = held.id;
-    // A task that is dropped while it sends leaves the transaction to be sent again.
-    let landing = Landing { hold: Arc::clone(hold), id };
-    let at_s = (hold.clock)();
-    let stage = match send(held).await {
+    let sent = send(held.clone()).await;
+    finish(landing, held, by, sent).await
+}
+
+async fn finish(landing: Landing, held: Held, by: Releaser, sent: Sent) -> Result<Released, HoldError> {
+    let at_s = (landing.hold.clock)();
+    let stage = match sent {
         Sent::Accepted { answer } => Stage::Released { by, at_s, answer: short(&answer) },
-        Sent::Refused { answer } => {
-            Stage::Dropped { at_s, reason: format!("the node does not take it: {}", short(&answer)) }
-        }
-        Sent::Uncertain => return Ok(Released::Pending(id)),
+        Sent::Refused { answer } => Stage::Dropped { at_s, reason: format!("no node takes it: {}", short(&answer)) },
+        Sent::Later { reason } => return Ok(Released::Pending(Box::new(held), short(&reason))),
     };
-    let held = on_disk(hold, move |hold| hold.finish(id, stage)).await?;
-    drop(landing);
+    let id = held.id;
+    let held = on_disk(&landing.hold, move |hold| hold.finish(id, stage)).await?;
     Ok(match held.stage {
         Stage::Released { .. } => Released::Gone(Box::new(held)),
         _ => Released::Kept(Box::new(held)),
     })
 }
 
-/// What is blocked by now is dropped; the rest waits on, for the reasons of today.
+/// What is blocked by something that was found is dropped. What only a failure blocks waits as it did; the rest waits on for
+/// the reasons of today.
 async fn keep(hold: &Arc<Hold>, id: HoldId, decision: Decision, policy: PolicyHash) -> Result<Released, HoldError> {
-    let held = on_disk(hold, move |hold| {
-        if decision.verdict == Verdict::Block {
-            return hold.drop_held(id, &format!("blocked by {}", decision.rule));
-        }
-        hold.hold_on(id, decision, policy)
+    let held = on_disk(hold, move |hold| match (decision.verdict, decision.is_found()) {
+        (Verdict::Block, true) => hold.drop_held(id, &format!("blocked by {}", decision.rule)),
+        (Verdict::Block, false) => hold.hold_on(id, None),
+        _ => hold.hold_on(id, Some((decision, policy))),
     })
     .await?;
     Ok(Released::Kept(Box::new(held)))
 }
 
+/// A task that is dropped while it sends leaves the transaction to be sent again.
 struct Landing {
     hold: Arc<Hold>,
     id: HoldId,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use alloy_primitives::{B256, Bytes};
 use tempfile::TempDir;
 
-use super::super::policy::{Decision, HoldLimits, PolicyHash, Release};
+use super::super::policy::{Cause, Decision, HoldLimits, PolicyHash, Release};
 use super::super::verdict::Verdict;
 use super::*;
 
@@ -27,6 +27,12 @@ fn held_for(release: Release) -> Decision {
         release,
         ..Decision::default()
     }
+}
+
+/// Something that a check found.
+fn found(verdict: Verdict) -> Decision {
+    let cause = Cause { check: "lists".to_owned(), rule: "lists.drainer".to_owned(), verdict };
+    Decision { verdict, rule: "lists.drainer".to_owned(), causes: vec![cause], ..Decision::default() }
 }
 
 fn new(client: &str, n: u8, release: Release) -> NewHold {
@@ -115,6 +121,28 @@ async fn quarantine_releases_once() {
     assert_eq!(release(&hold, id, Releaser::Admin, allowed, taken).await, Err(HoldError::Left(id)));
 }
 
+async fn passes(_: Held) -> Look {
+    Look::Judged(Decision::default(), PolicyHash::default())
+}
+
+async fn not_now(_: Held) -> Sent {
+    Sent::Later { reason: "txpool is full".to_owned() }
+}
+
+async fn never(_: Held) -> Sent {
+    panic!("it must not be sent")
+}
+
+/// A transaction that was let go and that no node took.
+async fn untaken(hold: &Arc<Hold>) -> HoldId {
+    let id = hold.hold(new("ana", 1, BY_ADMIN)).unwrap().id;
+    let Ok(Released::Pending(held, reason)) = release(hold, id, Releaser::Admin, allowed, not_now).await else {
+        panic!("it is taken")
+    };
+    assert_eq!((held.id, reason.as_str()), (id, "txpool is full"));
+    id
+}
+
 #[tokio::test]
 async fn a_death_while_sending_sends_the_same_bytes_again_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,51 +150,114 @@ async fn a_death_while_sending_sends_the_same_bytes_again_and_nothing_else() {
         let hold = open(&folder, HoldLimits::default());
         let id = hold.hold(new("ana", 1, BY_ADMIN)).unwrap().id;
         hold.begin(id, Releaser::Admin).unwrap();
-        assert_eq!(hold.interrupted().unwrap(), [], "this process is sending it");
+        assert_eq!(hold.interrupted(10), [], "this process is sending it");
         id
     };
     let hold = open(&folder, HoldLimits::default());
-    let interrupted = hold.interrupted().unwrap();
-    assert_eq!((interrupted.len(), interrupted[0].id), (1, id));
-    // It is neither assessed nor released again: only what was begun is brought to its end.
+    assert_eq!(hold.interrupted(10), [id]);
+    // It is not let go a second time, and cannot be dropped while a node may have it.
     assert_eq!(release(&hold, id, Releaser::Admin, allowed, taken).await, Err(HoldError::Left(id)));
     assert!(hold.drop_held(id, "no").is_err());
     let same = |held: Held| async move {
         assert_eq!(held.raw, Bytes::from(vec![1; 100]));
         Sent::Accepted { answer: "already known".to_owned() }
     };
-    assert!(matches!(hold.send_again(id, same).await, Ok(Released::Gone(_))));
-    assert_eq!(hold.send_again(id, taken).await, Err(HoldError::Left(id)));
-    assert_eq!(hold.interrupted().unwrap(), []);
+    assert!(matches!(hold.send_again(id, passes, same).await, Ok(Released::Gone(_))));
+    assert_eq!(hold.send_again(id, passes, taken).await, Err(HoldError::Left(id)));
+    assert_eq!(hold.interrupted(10), []);
 }
 
 #[tokio::test]
-async fn without_an_answer_of_the_node_it_is_sent_again_later() {
+async fn what_no_node_takes_now_is_sent_again_later_and_more_seldom_each_time() {
+    let _time = TIME.lock().await;
     let (_folder, hold) = fresh();
-    let id = hold.hold(new("ana", 1, BY_ADMIN)).unwrap().id;
-    let silent = |_| async { Sent::Uncertain };
-    assert_eq!(release(&hold, id, Releaser::Admin, allowed, silent).await, Ok(Released::Pending(id)));
-    assert_eq!(hold.interrupted().unwrap().len(), 1);
+    let at = clock();
+    let id = untaken(&hold).await;
+    for rest in [5, 10, 20, 40, 80, 160, 300, 300] {
+        NOW.fetch_add(rest - 1, Ordering::SeqCst);
+        assert_eq!(hold.interrupted(10), [], "{rest}");
+        NOW.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(hold.interrupted(10), [id], "{rest}");
+        assert!(matches!(hold.send_again(id, passes, not_now).await, Ok(Released::Pending(..))));
+    }
     // A task that is dropped while it sends leaves it, too.
-    let never = hold.send_again(id, |_| std::future::pending());
-    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), never).await.is_err());
-    assert!(matches!(hold.send_again(id, taken).await, Ok(Released::Gone(_))));
+    let dropped = hold.send_again(id, passes, |_| std::future::pending());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), dropped).await.is_err());
+    assert!(matches!(hold.send_again(id, passes, taken).await, Ok(Released::Gone(_))));
+    NOW.store(at, Ordering::SeqCst);
+}
+
+#[tokio::test]
+async fn every_sending_is_judged_again() {
+    let (_folder, hold) = fresh();
+    let id = untaken(&hold).await;
+    let holds = |_| async { Look::Judged(held_for(BY_ADMIN), PolicyHash::default()) };
+    let Ok(Released::Kept(kept)) = hold.send_again(id, holds, never).await else { panic!("it is sent") };
+    assert_eq!((kept.stage, hold.count().transactions), (Stage::Held, 1));
+    assert_eq!(hold.interrupted(10), [], "it waits for somebody again");
+    assert!(matches!(release(&hold, id, Releaser::Admin, allowed, not_now).await, Ok(Released::Pending(..))));
+    let blocks = |_| async { Look::Judged(found(Verdict::Block), PolicyHash::default()) };
+    let Ok(Released::Kept(kept)) = hold.send_again(id, blocks, never).await else { panic!("it is sent") };
+    assert!(matches!(kept.stage, Stage::Dropped { .. }));
+}
+
+#[tokio::test]
+async fn what_a_node_has_or_nobody_tells_is_neither_judged_nor_sent() {
+    let (_folder, hold) = fresh();
+    let id = untaken(&hold).await;
+    let silent = |_| async { Look::Silent { reason: "no connection".to_owned() } };
+    assert!(matches!(hold.send_again(id, silent, never).await, Ok(Released::Pending(..))));
+    let has = |_| async { Look::Taken { answer: "mined".to_owned() } };
+    assert!(matches!(hold.send_again(id, has, never).await, Ok(Released::Gone(_))));
+}
+
+#[tokio::test]
+async fn what_no_node_took_until_its_end_is_dropped_only_when_a_node_says_so() {
+    let _time = TIME.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let hold = open(&folder, HoldLimits { expire_s: 100, ..HoldLimits::default() });
+    let at = clock();
+    let id = untaken(&hold).await;
+    NOW.store(at + 100, Ordering::SeqCst);
+    assert_eq!(hold.sweep().unwrap(), [], "a node may have it");
+    let silent = |_| async { Look::Silent { reason: "no connection".to_owned() } };
+    assert!(matches!(hold.send_again(id, silent, never).await, Ok(Released::Pending(..))));
+    let Ok(Released::Kept(kept)) = hold.send_again(id, passes, never).await else { panic!("it is kept") };
+    assert!(matches!(kept.stage, Stage::Dropped { reason, .. } if reason.contains("in time")));
+    NOW.store(at, Ordering::SeqCst);
+}
+
+#[tokio::test]
+async fn what_only_a_failure_blocks_waits_as_it_did_and_gives_others_their_turn() {
+    let _time = TIME.lock().await;
+    let (_folder, hold) = fresh();
+    let at = clock();
+    let timed = Release { after_s: Some(60), token: false, admin: true };
+    let first = hold.hold(new("ana", 1, timed)).unwrap();
+    let second = hold.hold(new("ana", 2, timed)).unwrap();
+    NOW.store(at + 60, Ordering::SeqCst);
+    let fails = |_| async {
+        let cause = Cause { check: "sanctions".to_owned(), rule: String::new(), verdict: Verdict::Block };
+        let decision = Decision { verdict: Verdict::Block, causes: vec![cause], ..Decision::default() };
+        (decision, PolicyHash::default())
+    };
+    assert_eq!(hold.due(1), [first.id]);
+    let Ok(Released::Kept(kept)) = release(&hold, first.id, Releaser::Time, fails, never).await else { panic!() };
+    assert_eq!((kept.stage, kept.decision), (Stage::Held, first.decision));
+    assert_eq!(hold.due(1), [second.id]);
+    NOW.store(at + 60 + LOOK_AGAIN_S, Ordering::SeqCst);
+    assert!(matches!(release(&hold, first.id, Releaser::Time, allowed, taken).await, Ok(Released::Gone(_))));
+    NOW.store(at, Ordering::SeqCst);
 }
 
 #[tokio::test]
 async fn what_is_assessed_otherwise_on_leaving_does_not_leave() {
     let (_folder, hold) = fresh();
     let id = hold.hold(new("ana", 1, BY_ADMIN)).unwrap().id;
-    let never = |_| async { panic!("it must not be sent") };
     let again = |_| async { (held_for(Release::default()), PolicyHash::default()) };
     let Ok(Released::Kept(kept)) = release(&hold, id, Releaser::Admin, again, never).await else { panic!() };
     assert_eq!(kept.stage, Stage::Held);
-    let blocked = |_| async {
-        (
-            Decision { verdict: Verdict::Block, rule: "lists.drainer".to_owned(), ..Decision::default() },
-            PolicyHash::default(),
-        )
-    };
+    let blocked = |_| async { (found(Verdict::Block), PolicyHash::default()) };
     let Ok(Released::Kept(kept)) = release(&hold, id, Releaser::Admin, blocked, never).await else { panic!() };
     assert!(matches!(kept.stage, Stage::Dropped { reason, .. } if reason == "blocked by lists.drainer"));
     assert_eq!(hold.count().transactions, 0);

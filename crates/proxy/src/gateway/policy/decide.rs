@@ -73,6 +73,19 @@ impl Decision {
         names.dedup();
         names
     }
+
+    /// Whether a check found something that blocks it and that no rule set aside.
+    #[must_use]
+    pub fn is_blocked_by_check(&self) -> bool {
+        let blocks = |cause: &Cause| cause.verdict == Verdict::Block && cause.check != POLICY && !cause.rule.is_empty();
+        self.causes.iter().any(blocks)
+    }
+
+    /// Whether something that was found blocks it, and not only a check or a rule that came to no end: these may yet pass.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        self.causes.iter().any(|cause| cause.verdict == Verdict::Block && !cause.rule.is_empty())
+    }
 }
 
 impl Cause {

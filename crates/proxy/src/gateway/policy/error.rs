@@ -43,7 +43,7 @@ impl fmt::Display for PolicyErrors {
 
 impl PolicyErrors {
     /// A file that could not be read at all.
-    pub(super) fn unreadable(message: impl Into<String>) -> Self {
+    pub(crate) fn unreadable(message: impl Into<String>) -> Self {
         Self(vec![PolicyError { line: 1, column: 1, place: String::new(), message: message.into() }])
     }
 }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tracing::{info, warn};
@@ -35,6 +35,7 @@ pub struct LivePolicy {
     vocabulary: Vocabulary,
     current: ArcSwap<Policy>,
     failures: AtomicU64,
+    looks: AtomicU64,
     seen: Mutex<Seen>,
 }
 
@@ -60,6 +61,7 @@ impl LivePolicy {
             vocabulary,
             current: ArcSwap::from_pointee(policy),
             failures: AtomicU64::new(0),
+            looks: AtomicU64::new(0),
             seen: Mutex::new(Seen { stamp, wrong: None }),
         })
     }
@@ -117,21 +119,15 @@ impl LivePolicy {
         Ok(Reloaded::Changed { before, now })
     }
 
-    /// Looks at the file now and then, for ever; ends when it is dropped.
-    pub async fn watch(self: Arc<Self>, every: Duration) {
-        let mut looks = 0_u64;
-        loop {
-            tokio::time::sleep(every).await;
-            looks = looks.wrapping_add(1);
-            let now = stamp(&self.path);
-            let is_new = self.seen.lock().unwrap_or_else(PoisonError::into_inner).stamp != now;
-            // A file may change within the clock's grain, or with its time set back: every tenth look reads it anyway.
-            if is_new || looks.is_multiple_of(10) {
-                let live = Arc::clone(&self);
-                // Compiling is work for another thread; what is wrong was recorded there.
-                let _ = tokio::task::spawn_blocking(move || live.reload().is_ok()).await;
-            }
-        }
+    /// Reads the file if it looks changed. A file may change within the clock's grain, or with its time set back: every tenth
+    /// look reads it anyway.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub fn look(&self) -> Result<Reloaded, PolicyErrors> {
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        let is_new = self.seen.lock().unwrap_or_else(PoisonError::into_inner).stamp != stamp(&self.path);
+        if is_new || looks % 10 == 9 { self.reload() } else { Ok(Reloaded::Same) }
     }
 }
 

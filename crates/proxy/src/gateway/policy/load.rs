@@ -31,11 +31,12 @@ pub(super) fn load(text: &str, vocabulary: &Vocabulary) -> Result<Policy, Policy
     };
     let limits = limits(&file.limits, &mut complaints);
     let vocabulary = announced(vocabulary, &file);
-    let checks = checks(&file.checks, &vocabulary, &mut complaints);
+    let mut checks = checks(&file.checks, &vocabulary, &mut complaints);
     let mut scope = Scope::new(&vocabulary, &limits);
     let rules = rules(text, &file.rules, &mut scope, &mut complaints);
     let used = scope.into_used();
-    check_remotes(&file.remotes, &mut complaints);
+    check_remotes(&file.remotes, &vocabulary, &mut complaints);
+    let remotes = remotes(file.remotes, &file.checks, &mut checks);
     check_hold(&file.hold, &mut complaints);
     complaints.into_result()?;
     Ok(Policy {
@@ -47,7 +48,7 @@ pub(super) fn load(text: &str, vocabulary: &Vocabulary) -> Result<Policy, Policy
         methods: file.methods,
         hold: file.hold,
         rules,
-        remotes: file.remotes.into_iter().map(Spanned::into_inner).collect(),
+        remotes,
         used,
     })
 }
@@ -190,7 +191,26 @@ fn contradiction(rule: &RuleEntry) -> Option<&'static str> {
     None
 }
 
-fn check_remotes(remotes: &[Spanned<RemoteTerms>], complaints: &mut Complaints<'_>) {
+/// The services with the deadlines that hold: a check that states one binds its services, another one waits for the slowest
+/// of them.
+fn remotes(
+    entries: Vec<Spanned<RemoteTerms>>,
+    stated: &BTreeMap<Spanned<String>, CheckEntry>,
+    checks: &mut BTreeMap<String, CheckRule>,
+) -> Vec<RemoteTerms> {
+    let mut remotes: Vec<RemoteTerms> = entries.into_iter().map(Spanned::into_inner).collect();
+    for terms in &mut remotes {
+        let of_check = stated.iter().find(|(name, _)| *name.get_ref() == terms.check);
+        match (of_check.and_then(|(_, entry)| entry.deadline_ms), checks.get_mut(&terms.check)) {
+            (Some(most), _) => terms.deadline_ms = terms.deadline_ms.min(most),
+            (None, Some(check)) => check.failure.deadline_ms = check.failure.deadline_ms.max(terms.deadline_ms),
+            (None, None) => {}
+        }
+    }
+    remotes
+}
+
+fn check_remotes(remotes: &[Spanned<RemoteTerms>], vocabulary: &Vocabulary, complaints: &mut Complaints<'_>) {
     let mut names = BTreeSet::new();
     for terms in remotes {
         let start = terms.span().start;
@@ -204,6 +224,13 @@ fn check_remotes(remotes: &[Spanned<RemoteTerms>], complaints: &mut Complaints<'
         }
         if !names.insert(terms.name.as_str()) {
             complaints.at(start, &place, "another service has this name");
+        }
+        if !vocabulary.can_call(&terms.name) {
+            complaints.at(
+                start,
+                &place,
+                "the gateway has no grant for this service: start it with one, or delete the entry",
+            );
         }
         for message in wrong_terms(terms) {
             complaints.at(start, &place, message);

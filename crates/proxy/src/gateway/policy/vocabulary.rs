@@ -2,7 +2,7 @@
 //!
 //! A name that is not here is an error when a policy is loaded: a misspelt one would never match.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::super::verdict::{Fact, Failure, SANCTIONS};
@@ -130,6 +130,8 @@ const CHECKS: &[(&str, Failure)] = &[
 pub struct Vocabulary {
     names: BTreeMap<String, Kind>,
     checks: BTreeMap<String, Failure>,
+    /// Remote services that can be called; nothing where that is not known.
+    services: Option<BTreeSet<String>>,
 }
 
 impl Default for Vocabulary {
@@ -146,7 +148,7 @@ impl Vocabulary {
             SUBMITTED.iter().chain(LEARNED).map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
         names.extend(ROLES.iter().map(|role| (format!("lists.{role}"), Kind::Words)));
         names.insert("verdicts.rules".to_owned(), Kind::Words);
-        let mut vocabulary = Self { names, checks: BTreeMap::new() };
+        let mut vocabulary = Self { names, checks: BTreeMap::new(), services: None };
         for (check, failure) in CHECKS {
             vocabulary = vocabulary.check(check, *failure);
         }
@@ -167,6 +169,18 @@ impl Vocabulary {
         let failure = if name == SANCTIONS { Failure::SANCTIONS } else { failure };
         self.checks.insert(name.to_owned(), failure);
         self
+    }
+
+    /// The same for a gateway that can call these remote services, and no others: a policy that names another is refused.
+    #[must_use]
+    pub fn services(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.services = Some(names.into_iter().collect());
+        self
+    }
+
+    /// Whether a remote service can be called, as far as that is known.
+    pub(super) fn can_call(&self, service: &str) -> bool {
+        self.services.as_ref().is_none_or(|services| services.contains(service))
     }
 
     /// What happens when a check fails, before the policy; one that nobody announced fails as local ones do.

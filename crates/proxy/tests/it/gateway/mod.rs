@@ -3,12 +3,17 @@
 mod board;
 mod decoders;
 mod encodings;
+mod leaving;
 mod methods;
 mod node;
 mod phases;
 mod policy;
 mod reads;
+mod records;
+mod remote;
+mod screens;
 mod signing;
+mod tls;
 mod transactions;
 mod upstreams;
 mod websocket;

@@ -29,6 +29,10 @@ pub(crate) struct Fault {
     pub(crate) slow: Duration,
     /// Takes submissions and closes the connection without an answer.
     pub(crate) cuts_sends: bool,
+    /// Has submissions from then on, and closes the connection without an answer.
+    pub(crate) takes_and_cuts: bool,
+    /// Answers submissions with this error's message.
+    pub(crate) refuses: Option<&'static str>,
     /// Closes the connection without an answer, whatever is asked.
     pub(crate) cuts: bool,
     /// Answers this instead of JSON.
@@ -51,6 +55,8 @@ pub(crate) struct Seen {
 pub(crate) struct Shared {
     pub(crate) seen: Mutex<Vec<Seen>>,
     pub(crate) fault: Mutex<Fault>,
+    /// Hashes of the transactions that it has.
+    pub(crate) taken: Mutex<Vec<String>>,
 }
 
 #[derive(Clone)]
@@ -125,10 +131,19 @@ pub(crate) fn answer(shared: &Shared, body: &[u8], fault: &Fault) -> Option<Valu
     let method = request["method"].as_str().expect("one request, with a method").to_owned();
     let (params, text) = (request["params"].clone(), String::from_utf8(body.to_vec()).unwrap());
     shared.seen.lock().unwrap().push(Seen { method: method.clone(), params: params.clone(), text });
-    if fault.cuts || (fault.cuts_sends && method.contains("send")) {
+    let raw = params[0].as_str().and_then(|raw| hex::decode(raw).ok()).filter(|_| method.starts_with("eth_sendRaw"));
+    let hash = raw.map(|raw| keccak256(raw).to_string());
+    if fault.takes_and_cuts {
+        shared.taken.lock().unwrap().extend(hash.clone());
+    }
+    let is_send = method.contains("send");
+    if fault.cuts || ((fault.cuts_sends || fault.takes_and_cuts) && is_send) {
         return None;
     }
     let id = request["id"].clone();
+    if let Some(message) = fault.refuses.filter(|_| is_send) {
+        return Some(json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": message}}));
+    }
     if fault.knows && method.starts_with("eth_sendRaw") {
         return Some(json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": "already known"}}));
     }
@@ -142,9 +157,17 @@ pub(crate) fn answer(shared: &Shared, body: &[u8], fault: &Fault) -> Option<Valu
             let error = json!({"code": 3, "message": "execution reverted", "data": "0x08c379a0"});
             return Some(json!({"jsonrpc": "2.0", "id": id, "error": error}));
         }
-        _ => match params[0].as_str().and_then(|raw| hex::decode(raw).ok()) {
-            Some(raw) if method.starts_with("eth_sendRaw") => json!(keccak256(raw).to_string()),
-            _ => json!("0x1"),
+        "eth_getTransactionByHash" => {
+            let hash = params[0].as_str().unwrap_or_default();
+            let has_it = shared.taken.lock().unwrap().iter().any(|taken| taken == hash);
+            if has_it { json!({"hash": hash}) } else { Value::Null }
+        }
+        _ => match hash {
+            Some(hash) => {
+                shared.taken.lock().unwrap().push(hash.clone());
+                json!(hash)
+            }
+            None => json!("0x1"),
         },
     };
     Some(json!({"jsonrpc": "2.0", "id": id, "result": result}))

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 use surety_proxy::gateway::verdict::{Failure, Finding, Read};
-use surety_proxy::gateway::{Check, Gateway, Screened, Subject, code};
+use surety_proxy::gateway::{Check, Gateway, Subject, code};
 
 use super::node::Node;
 use super::signing::{BAD, GOOD, legacy, legacy_with, raw, type2};
@@ -52,6 +52,28 @@ async fn bundle_second_transaction_is_screened() {
 }
 
 #[tokio::test]
+async fn later_calls_of_a_request_are_judged_on_the_state_after_the_earlier_ones() {
+    let world = World::start().await;
+    let calls = |calls: Value| json!([{"version": "1.0", "chainId": "0x7a69", "from": GOOD, "calls": calls}]);
+    let one = json!({"to": GOOD, "data": "0x095ea7b3"});
+    assert_eq!(world.call("wallet_sendCalls", calls(json!([one, one, one]))).await.code(), 0);
+    assert_eq!(world.deny.before.load(Ordering::SeqCst), 2);
+    // What a batch sent before is part of it, too: of the same account, and only of it.
+    let request = |id: u64, calls: Value| json!({"id": id, "method": "wallet_sendCalls", "params": calls});
+    let batch = json!([request(1, calls(json!([one, one]))), request(2, calls(json!([one, one])))]);
+    world.post(batch.to_string()).await;
+    assert_eq!(world.deny.before.load(Ordering::SeqCst), 3);
+    let other = json!([{"version": "1.0", "chainId": "0x7a69", "from": BAD, "calls": [one]}]);
+    let batch = json!([request(1, calls(json!([one, one, one, one, one]))), request(2, other)]);
+    world.post(batch.to_string()).await;
+    assert_eq!(world.deny.before.load(Ordering::SeqCst), 4);
+    // Without an account they run one after the other all the same.
+    let nobody = json!([{"version": "1.0", "chainId": "0x7a69", "calls": [one, one, one, one, one, one]}]);
+    world.call("wallet_sendCalls", nobody).await;
+    assert_eq!(world.deny.before.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
 async fn state_change_between_assess_and_forward() {
     let world = World::start().await;
     world.deny.moved.store(true, Ordering::SeqCst);
@@ -78,7 +100,7 @@ impl Check for Changes {
         "changes"
     }
 
-    fn assess<'a>(&'a self, _: &'a Subject, _: &'a [Screened]) -> BoxFuture<'a, Finding> {
+    fn assess<'a>(&'a self, _: &'a Subject, _: &'a [Arc<Subject>]) -> BoxFuture<'a, Finding> {
         let is_first = self.looks.fetch_add(1, Ordering::SeqCst) == 0;
         let reads = vec![Read { address: BAD, slot: Default::default(), value: Default::default() }];
         Box::pin(async move {
@@ -111,7 +133,7 @@ impl Check for Unsure {
         "unsure"
     }
 
-    fn assess<'a>(&'a self, _: &'a Subject, _: &'a [Screened]) -> BoxFuture<'a, Finding> {
+    fn assess<'a>(&'a self, _: &'a Subject, _: &'a [Arc<Subject>]) -> BoxFuture<'a, Finding> {
         Box::pin(std::future::ready(Finding::unknown("unsure", "list_missing")))
     }
 

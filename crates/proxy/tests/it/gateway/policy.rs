@@ -9,13 +9,13 @@ use hyper::Method;
 use serde_json::{Value, json};
 use surety_proxy::gateway::audit;
 use surety_proxy::gateway::verdict::{Failure, Finding, Read, SANCTIONS, Verdict};
-use surety_proxy::gateway::{Check, Gateway, Screened, Subject, code};
+use surety_proxy::gateway::{Check, Gateway, Subject, code};
 
 use super::node::{CHAIN, Fault, Node};
 use super::signing::{BAD, GOOD, legacy, legacy_with, raw};
 use super::world::{Got, World, config};
 
-const HOLDS: &str = r#"
+pub(crate) const HOLDS: &str = r#"
 name = "holds"
 [[rule]]
 id = "waits"
@@ -25,7 +25,7 @@ release = { token = true, admin = true }
 message = "everything to this address waits"
 "#;
 
-async fn world(policy: &str) -> World {
+pub(crate) async fn world(policy: &str) -> World {
     let path = file(policy);
     World::with(1, |config| {
         config.policy = Some(path);
@@ -34,7 +34,7 @@ async fn world(policy: &str) -> World {
     .await
 }
 
-fn file(policy: &str) -> std::path::PathBuf {
+pub(crate) fn file(policy: &str) -> std::path::PathBuf {
     // The folder outlives the test's gateway: the system clears it.
     let path = tempfile::tempdir().unwrap().keep().join("policy.toml");
     std::fs::write(&path, policy).unwrap();
@@ -42,12 +42,12 @@ fn file(policy: &str) -> std::path::PathBuf {
 }
 
 impl World {
-    async fn as_client(&self, client: &str, method: &str, params: Value) -> Got {
+    pub(crate) async fn as_client(&self, client: &str, method: &str, params: Value) -> Got {
         let text = json!({"id": 1, "method": method, "params": params}).to_string();
         self.send(Method::POST, "/", &[("x-client", client)], text.into()).await
     }
 
-    async fn hold(&self, client: &str, raw: &str) -> (String, String) {
+    pub(crate) async fn hold(&self, client: &str, raw: &str) -> (String, String) {
         let got = self.as_client(client, "eth_sendRawTransaction", json!([raw])).await.json();
         let data = &got["error"]["data"];
         assert_eq!((&got["error"]["code"], &data["verdict"]), (&json!(code::POLICY), &json!("quarantine")), "{got}");
@@ -56,7 +56,7 @@ impl World {
     }
 }
 
-fn records(data: &Path) -> Vec<Value> {
+pub(crate) fn records(data: &Path) -> Vec<Value> {
     let mut all = Vec::new();
     let mut files: Vec<_> = std::fs::read_dir(data.join("audit")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -68,7 +68,7 @@ fn records(data: &Path) -> Vec<Value> {
 }
 
 /// The events that were recorded, once they are on disk.
-async fn events(data: &Path, count: usize) -> Vec<String> {
+pub(crate) async fn events(data: &Path, count: usize) -> Vec<String> {
     for _ in 0..200 {
         if records(data).len() >= count {
             break;
@@ -279,14 +279,14 @@ async fn a_bundle_is_not_held_but_refused() {
 }
 
 /// A check that says always the same.
-struct Says(&'static str, Finding);
+pub(crate) struct Says(pub(crate) &'static str, pub(crate) Finding);
 
 impl Check for Says {
     fn name(&self) -> &str {
         self.0
     }
 
-    fn assess<'a>(&'a self, _: &'a Subject, _: &'a [Screened]) -> BoxFuture<'a, Finding> {
+    fn assess<'a>(&'a self, _: &'a Subject, _: &'a [Arc<Subject>]) -> BoxFuture<'a, Finding> {
         Box::pin(std::future::ready(self.1.clone()))
     }
 

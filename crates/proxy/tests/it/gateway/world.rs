@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use surety_proxy::gateway::verdict::{Failure, Finding, Read, Verdict};
 use surety_proxy::gateway::{
-    CacheConfig, Check, Gateway, GatewayConfig, GatewayLimits, Screened, Subject, UpstreamConfig, VERDICT_HEADER,
+    CacheConfig, Check, Gateway, GatewayConfig, GatewayLimits, Plugs, Subject, UpstreamConfig, VERDICT_HEADER,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -42,7 +42,7 @@ impl Check for Deny {
         "deny"
     }
 
-    fn assess<'a>(&'a self, subject: &'a Subject, before: &'a [Screened]) -> BoxFuture<'a, Finding> {
+    fn assess<'a>(&'a self, subject: &'a Subject, before: &'a [Arc<Subject>]) -> BoxFuture<'a, Finding> {
         Box::pin(async move {
             self.looks.fetch_add(1, Ordering::SeqCst);
             self.before.fetch_max(before.len(), Ordering::SeqCst);
@@ -130,11 +130,13 @@ pub(crate) fn config(nodes: &[Node], data: &std::path::Path) -> GatewayConfig {
         chain_id: Some(CHAIN),
         data: data.to_owned(),
         policy: None,
+        wait_for_disk: true,
         allow_unprotected: false,
         node_signs: false,
         client_header: None,
         limits: GatewayLimits { assess_ms: 5_000, drain_s: 5, ..GatewayLimits::default() },
         cache: CacheConfig::default(),
+        services: Vec::new(),
     }
 }
 
@@ -148,21 +150,25 @@ impl World {
         for _ in 0..nodes {
             all.push(Node::start().await);
         }
-        Self::before(all, change, Vec::new()).await
+        Self::plugged(all, change, Plugs::default()).await
     }
 
     pub(crate) async fn before(
         nodes: Vec<Node>,
         change: impl FnOnce(&mut GatewayConfig),
-        mut checks: Vec<Arc<dyn Check>>,
+        checks: Vec<Arc<dyn Check>>,
     ) -> Self {
+        Self::plugged(nodes, change, checks.into()).await
+    }
+
+    pub(crate) async fn plugged(nodes: Vec<Node>, change: impl FnOnce(&mut GatewayConfig), mut plugs: Plugs) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(&nodes, folder.path());
         change(&mut config);
         let deny = Arc::new(Deny::default());
-        checks.push(Arc::clone(&deny) as Arc<dyn Check>);
+        plugs.checks.push(Arc::clone(&deny) as Arc<dyn Check>);
         let data = config.data.clone();
-        let gateway = Gateway::start(config, checks).await.unwrap();
+        let gateway = Gateway::start(config, plugs).await.unwrap();
         let http = Client::builder(TokioExecutor::new()).build_http();
         Self { nodes, gateway, deny, http, data, _folder: Some(folder) }
     }
@@ -170,7 +176,7 @@ impl World {
     /// The same in a folder of the caller's.
     pub(crate) async fn at(nodes: Vec<Node>, config: GatewayConfig) -> Self {
         let data = config.data.clone();
-        let world = Self::before(nodes, |own| *own = config, Vec::new()).await;
+        let world = Self::plugged(nodes, |own| *own = config, Plugs::default()).await;
         Self { data, ..world }
     }
 
@@ -241,6 +247,13 @@ impl World {
         for node in &self.nodes {
             assert!(node.seen().is_empty(), "{:?}", node.seen());
         }
+    }
+
+    /// One line of the metrics: the value of what is named so, with its labels.
+    pub(crate) async fn metric(&self, name: &str) -> Option<String> {
+        let text = self.metrics().await;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map(str::to_owned)
     }
 
     /// The raw transactions that reached the first node by plain submission.
