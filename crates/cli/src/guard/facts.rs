@@ -30,8 +30,12 @@ pub(super) fn tell(finding: &mut Finding, signer: Option<Address>, grounds: &Gro
     // that a thief would hide among the others.
     let given = actions.iter().filter(|action| matches!(action, Action::Grant(grant) if !grant.extent.is_nothing()));
     let worst = given.max_by_key(|action| facts.danger(action));
-    if let Some(action) = worst.or_else(|| actions.first()) {
-        facts.action(action);
+    // What is moved hides nothing that is given away beside it.
+    let other = actions.iter().find(|action| !matches!(action, Action::Move(_)));
+    match worst.or(other).or_else(|| actions.first()) {
+        Some(action) => facts.action(action),
+        // A rule about approvals must not stumble over a call that is none.
+        None => facts.kind("other"),
     }
     if let Ok(Some(simulated)) = &grounds.simulated {
         facts.outcome(simulated);
