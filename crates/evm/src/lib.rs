@@ -28,7 +28,7 @@ pub use changes::{
 pub use head::{Head, SPEC, Snapshot};
 pub use outcome::{EnvReads, Frame, FrameKind, NativeTransfer, Opcodes, Outcome, SelfDestruct, Status, Trace, Write};
 pub use overlay::{AccountChange, Changes};
-pub use record::{Recorder, Witness};
+pub use record::{End, Recorder, Witness};
 pub use remote::{Remote, RemoteConfig};
 pub use session::{Call, Checkpoint, Limits, Session};
 pub use source::{Account, Chain, Source, StateError};

@@ -1,7 +1,7 @@
 //! Recording all state that a simulation reads, so that anyone can run it again without the chain.
 //!
 //! A [`Witness`] answers exactly what was asked when it was recorded. Running the same calls on it gives the same bytes; asking
-//! anything else is [`StateError::Absent`], never a silent zero.
+//! anything else is an error, never a silent zero: [`StateError::Absent`], or what ended the recording.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Account, Head, Snapshot, Source, StateError};
 
-/// A source that remembers everything it was asked.
+/// A source that remembers everything it was asked, and its first failure.
+///
+/// After a failure nothing new is read: had a later read succeeded, whoever replays could not tell where the run went on.
 #[derive(Debug)]
 pub struct Recorder {
     source: Arc<dyn Source>,
@@ -37,6 +39,16 @@ impl Recorder {
         self.lock().clone()
     }
 
+    /// Reads something new, unless the recording has ended.
+    fn read<T>(&self, read: impl FnOnce(&dyn Source) -> Result<T, StateError>) -> Result<T, StateError> {
+        if let Some(end) = self.lock().end {
+            return Err(end.error());
+        }
+        read(&*self.source).inspect_err(|error| {
+            self.lock().end.get_or_insert(End::of(error));
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Witness> {
         // A thread that died while it held the lock left whole entries: each is one insertion.
         self.witness.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,7 +60,7 @@ impl Source for Recorder {
         if let Some(known) = self.lock().accounts.get(&address) {
             return Ok(*known);
         }
-        let account = self.source.account(address)?;
+        let account = self.read(|source| source.account(address))?;
         Ok(*self.lock().accounts.entry(address).or_insert(account))
     }
 
@@ -56,7 +68,7 @@ impl Source for Recorder {
         if let Some(known) = self.lock().codes.get(&code_hash) {
             return Ok(known.clone());
         }
-        let code = self.source.code(address, code_hash)?;
+        let code = self.read(|source| source.code(address, code_hash))?;
         Ok(self.lock().codes.entry(code_hash).or_insert(code).clone())
     }
 
@@ -64,7 +76,7 @@ impl Source for Recorder {
         if let Some(known) = self.lock().slot(address, slot) {
             return Ok(known);
         }
-        let value = self.source.storage(address, slot)?;
+        let value = self.read(|source| source.storage(address, slot))?;
         Ok(*self.lock().storage.entry(address).or_default().entry(slot).or_insert(value))
     }
 
@@ -72,7 +84,7 @@ impl Source for Recorder {
         if let Some(known) = self.lock().block_hashes.get(&number) {
             return Ok(*known);
         }
-        let hash = self.source.block_hash(number)?;
+        let hash = self.read(|source| source.block_hash(number))?;
         Ok(*self.lock().block_hashes.entry(number).or_insert(hash))
     }
 
@@ -93,6 +105,37 @@ pub struct Witness {
     pub storage: BTreeMap<Address, BTreeMap<U256, U256>>,
     /// Hashes of earlier blocks.
     pub block_hashes: BTreeMap<u64, B256>,
+    /// Why nothing more could be read, where a read failed. Nobody else can check this: it only ever makes less known.
+    pub end: Option<End>,
+}
+
+/// Why a recording ended before all was read.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// [`StateError::Deadline`].
+    Deadline,
+    /// Any other failure.
+    Unavailable,
+}
+
+impl End {
+    const fn of(error: &StateError) -> Self {
+        match error {
+            StateError::Deadline => Self::Deadline,
+            _ => Self::Unavailable,
+        }
+    }
+
+    /// The failure as whoever replays meets it.
+    pub fn error(self) -> StateError {
+        match self {
+            Self::Deadline => StateError::Deadline,
+            Self::Unavailable => StateError::Unavailable("it could not be read when it was recorded".to_owned()),
+        }
+    }
 }
 
 impl Witness {
@@ -134,6 +177,11 @@ impl Witness {
         Ok(None)
     }
 
+    /// What is not recorded: for want of time or of a node when it was recorded, or because nobody asked for it then.
+    fn absent(&self, what: String) -> StateError {
+        self.end.map_or(StateError::Absent { what }, End::error)
+    }
+
     fn slot(&self, address: Address, slot: U256) -> Option<U256> {
         self.storage.get(&address)?.get(&slot).copied()
     }
@@ -141,11 +189,11 @@ impl Witness {
 
 impl Source for Witness {
     fn account(&self, address: Address) -> Result<Option<Account>, StateError> {
-        self.accounts.get(&address).copied().ok_or_else(|| absent(format!("account {address}")))
+        self.accounts.get(&address).copied().ok_or_else(|| self.absent(format!("account {address}")))
     }
 
     fn code(&self, _address: Address, code_hash: B256) -> Result<Bytes, StateError> {
-        let code = self.codes.get(&code_hash).cloned().ok_or_else(|| absent(format!("code {code_hash}")))?;
+        let code = self.codes.get(&code_hash).cloned().ok_or_else(|| self.absent(format!("code {code_hash}")))?;
         // A record comes from whoever is doubted.
         if keccak256(&code) != code_hash {
             return Err(StateError::Proof(format!("code {code_hash} is other code")));
@@ -154,14 +202,10 @@ impl Source for Witness {
     }
 
     fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
-        self.slot(address, slot).ok_or_else(|| absent(format!("slot {slot:#x} of {address}")))
+        self.slot(address, slot).ok_or_else(|| self.absent(format!("slot {slot:#x} of {address}")))
     }
 
     fn block_hash(&self, number: u64) -> Result<B256, StateError> {
-        self.block_hashes.get(&number).copied().ok_or_else(|| absent(format!("hash of block {number}")))
+        self.block_hashes.get(&number).copied().ok_or_else(|| self.absent(format!("hash of block {number}")))
     }
-}
-
-const fn absent(what: String) -> StateError {
-    StateError::Absent { what }
 }

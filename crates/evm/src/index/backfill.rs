@@ -11,7 +11,7 @@ use super::{APPROVAL, APPROVAL_FOR_ALL, Index, PERMIT2_APPROVAL, PERMIT2_LOCKDOW
 /// The most bytes one answer of the node may have.
 const MAX_ANSWER: usize = 32 << 20;
 
-/// What to fetch. The index knows nothing of contract creations, which no log tells.
+/// What to fetch. The index knows nothing of contract creations and of senders, which no log tells.
 #[derive(Clone, Debug)]
 pub struct Span {
     /// The first block.
@@ -55,7 +55,7 @@ pub enum BackfillError {
 /// # Errors
 /// See [`BackfillError`]; nothing partial is returned.
 pub async fn backfill(client: &reqwest::Client, url: &str, span: &Span) -> Result<Index, BackfillError> {
-    let index = Index::new(span.from);
+    let index = Index::of_logs(span.from);
     let (mut next, mut step, mut seen) = (span.from, span.step.max(1), 0usize);
     while next <= span.to {
         let last = next.saturating_add(step - 1).min(span.to);
@@ -156,7 +156,7 @@ fn replay(index: &Index, from: u64, to: u64, entries: Vec<Entry>) -> Result<(), 
     let mut rest = placed.as_slice();
     for block in from..=to {
         let (own, later) = rest.split_at(rest.partition_point(|((of, _), _, _)| *of == block));
-        index.add_parts(block, own.iter().map(|(_, tx, log)| (*tx, log)), std::iter::empty());
+        index.add_parts(block, own.iter().map(|(_, tx, log)| (*tx, log)), std::iter::empty(), std::iter::empty());
         rest = later;
     }
     Ok(())

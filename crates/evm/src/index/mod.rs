@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{PoisonError, RwLock};
 
+use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, Log, U256};
 
 pub use backfill::{BackfillError, Span, backfill};
 pub use events::{APPROVAL, APPROVAL_FOR_ALL, PERMIT2_APPROVAL, PERMIT2_LOCKDOWN, PERMIT2_PERMIT, TRANSFER};
 
-use crate::chain::Block;
+use crate::chain::{Block, Mined};
 use events::Event;
 use history::History;
 
@@ -109,6 +110,8 @@ pub struct Creation {
 #[derive(Debug)]
 pub struct Index {
     first: u64,
+    /// Whether whole blocks are seen, and not their logs alone.
+    whole: bool,
     records: RwLock<Records>,
 }
 
@@ -126,12 +129,19 @@ struct Records {
     /// owner → grants. An approved item is one place whoever the spender is.
     approvals: BTreeMap<Address, BTreeMap<GrantKey, History<(Grant, B256)>>>,
     creations: BTreeMap<Address, Vec<Creation>>,
+    /// sender → whom its own transactions paid, with the first block that did.
+    paid: BTreeMap<Address, BTreeMap<Address, u64>>,
 }
 
 impl Index {
     /// An empty index whose first block will be this one.
     pub fn new(first: u64) -> Self {
-        Self { first, records: RwLock::new(Records { next: first, ..Records::default() }) }
+        Self { first, whole: true, records: RwLock::new(Records { next: first, ..Records::default() }) }
+    }
+
+    /// The same for one that is told logs alone: it knows neither senders nor creations.
+    fn of_logs(first: u64) -> Self {
+        Self { whole: false, ..Self::new(first) }
     }
 
     /// The blocks it has seen, or nothing when it has seen none.
@@ -200,6 +210,16 @@ impl Index {
         Some(own.take(limit).collect())
     }
 
+    /// Whom an account paid by its own transactions up to a block, in coins or tokens; at most `limit`, in order of address.
+    /// What others sent in its name is left out, for that is how look-alikes get into a history. Nothing when the block is
+    /// not covered or senders are not known.
+    pub fn paid_by(&self, account: Address, block: Option<u64>, limit: usize) -> Option<Vec<Address>> {
+        let records = self.read();
+        let block = records.resolve(self.first, block).filter(|_| self.whole)?;
+        let paid = records.paid.get(&account).into_iter().flatten();
+        Some(paid.filter(|(_, since)| **since <= block).map(|(other, _)| *other).take(limit).collect())
+    }
+
     /// Adds the next block. A block out of turn is left out, for its gap would never close.
     pub fn add(&self, block: &Block) {
         let logs = block.logs().map(|placed| (placed.tx_hash, placed.log));
@@ -207,22 +227,25 @@ impl Index {
             let (origin, tx) = (mined.tx.sender, mined.tx.hash());
             mined.created.iter().map(move |(contract, creator)| (*contract, *creator, origin, tx))
         });
-        self.add_parts(block.header.number, logs, creations);
+        let payments = block.transactions.iter().flat_map(payments);
+        self.add_parts(block.header.number, logs, creations, payments);
     }
 
     /// Adds what the state of the first block already held, from the logs and creations that led to it.
     pub fn add_genesis(&self, logs: &[Log], creations: &[(Address, Address)]) {
         let logs = logs.iter().map(|log| (B256::ZERO, log));
         let creations = creations.iter().map(|(contract, creator)| (*contract, *creator, *creator, B256::ZERO));
-        self.add_parts(self.first, logs, creations);
+        self.add_parts(self.first, logs, creations, std::iter::empty());
     }
 
-    /// Adds the next block by its logs and creations `(contract, creator, sender, transaction)`.
+    /// Adds the next block by its logs, creations `(contract, creator, sender, transaction)` and payments
+    /// `(sender, recipient)`.
     pub(crate) fn add_parts<'a>(
         &self,
         block: u64,
         logs: impl Iterator<Item = (B256, &'a Log)>,
         creations: impl Iterator<Item = (Address, Address, Address, B256)>,
+        payments: impl Iterator<Item = (Address, Address)>,
     ) {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         if block != records.next || records.full {
@@ -231,6 +254,10 @@ impl Index {
         for (contract, creator, origin, tx) in creations {
             records.changes += 1;
             records.creations.entry(contract).or_default().push(Creation { creator, origin, block, tx });
+        }
+        for (sender, recipient) in payments {
+            records.changes += 1;
+            records.paid.entry(sender).or_default().entry(recipient).or_insert(block);
         }
         for (tx, log) in logs {
             if let Some(event) = events::read(log) {
@@ -244,6 +271,19 @@ impl Index {
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Records> {
         self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whom a transaction's sender paid: with its value, and by transfers out of its own account. A log is a claim of any
+/// contract, but nobody else's transaction can make it.
+fn payments(mined: &Mined) -> impl Iterator<Item = (Address, Address)> + '_ {
+    let sender = mined.tx.sender;
+    let plain = mined.tx.envelope.to().filter(|_| !mined.tx.envelope.value().is_zero() && mined.receipt.status());
+    let logged = mined.receipt.logs().iter().filter_map(events::read).filter_map(move |event| match event {
+        Event::Moved { from, to, amount, .. } if from == sender && !amount.is_zero() => Some(to),
+        Event::MovedItem { from, to, .. } if from == sender => Some(to),
+        _ => None,
+    });
+    plain.into_iter().chain(logged).map(move |to| (sender, to))
 }
 
 impl Records {

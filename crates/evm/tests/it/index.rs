@@ -43,6 +43,25 @@ fn balance(chain: &DevChain, block: u64, token: Address, who: Address) -> U256 {
     steps::balance_of(&mut session, token, who).unwrap()
 }
 
+#[test]
+fn whom_an_account_paid_is_what_its_own_transactions_did() {
+    let chain = chain(config());
+    let [ana, ben, cleo] = [DEV_ACCOUNTS[0], DEV_ACCOUNTS[1], DEV_ACCOUNTS[2]];
+    let pay = |from, to, wei: u64| Call::new(from, to, Bytes::new()).value(U256::from(wei)).gas(21_000);
+    chain.submit(&signed(0, 0, &pay(ana, ben, 5))).unwrap();
+    chain.submit(&signed(1, 0, &pay(ben, cleo, 5))).unwrap();
+    // Nothing was paid.
+    chain.submit(&signed(0, 1, &pay(ana, cleo, 0))).unwrap();
+    let index = chain.index().unwrap();
+    assert_eq!(index.paid_by(ana, None, 10), Some(vec![ben]));
+    assert_eq!(index.paid_by(ana, Some(0), 10), Some(Vec::new()));
+    assert_eq!(index.paid_by(ana, Some(99), 10), None);
+    // A log is a claim: only in one's own transaction it counts.
+    let claims = Index::new(0);
+    claims.add_genesis(&[log(TOKEN, &[TRANSFER, ana.into_word(), cleo.into_word()], amount(5))], &[]);
+    assert_eq!(claims.paid_by(ana, None, 10), Some(Vec::new()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

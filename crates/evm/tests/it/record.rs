@@ -41,6 +41,62 @@ fn what_was_not_recorded_is_absent() {
     assert!(matches!(session.run(&Call::new(ANA, CODE, bytes!(""))), Err(StateError::Absent { .. })));
 }
 
+/// A node that answers so many reads, fails once, and then answers again.
+#[derive(Debug)]
+struct Stutters {
+    below: std::sync::Arc<dyn Source>,
+    left: std::sync::atomic::AtomicI64,
+}
+
+impl Stutters {
+    fn turn(&self) -> Result<(), StateError> {
+        match self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Err(StateError::Deadline),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Source for Stutters {
+    fn account(&self, address: Address) -> Result<Option<surety_evm::Account>, StateError> {
+        self.turn()?;
+        self.below.account(address)
+    }
+
+    fn code(&self, address: Address, code_hash: alloy_primitives::B256) -> Result<alloy_primitives::Bytes, StateError> {
+        self.turn()?;
+        self.below.code(address, code_hash)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
+        self.turn()?;
+        self.below.storage(address, slot)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<alloy_primitives::B256, StateError> {
+        self.turn()?;
+        self.below.block_hash(number)
+    }
+}
+
+#[test]
+fn a_recording_that_was_cut_off_replays_to_the_same_end() {
+    let snapshot = with_code(CODE_THAT_READS);
+    for reads in 0..6 {
+        let source = Stutters { below: std::sync::Arc::clone(&snapshot.source), left: reads.into() };
+        let stuttering = surety_evm::Snapshot { head: snapshot.head.clone(), source: std::sync::Arc::new(source) };
+        let (recorded, recorder) = Recorder::record(&stuttering);
+        // Asked twice: what failed once must not be known the second time.
+        let run = |snapshot: &surety_evm::Snapshot| {
+            let call = Call::new(ANA, CODE, bytes!("01"));
+            [0, 1].map(|_| Session::new(snapshot, Limits::default()).simulate(&call))
+        };
+        let live = run(&recorded);
+        assert_eq!((&live[0], live[0].is_err()), (&live[1], recorder.witness().end.is_some()), "{reads}");
+        assert_eq!(run(&recorder.witness().snapshot(snapshot.head.clone())), live, "{reads}");
+    }
+}
+
 #[test]
 fn a_state_that_moved_on_is_told_from_its_witness() {
     let snapshot = with_code(CODE_THAT_READS);
