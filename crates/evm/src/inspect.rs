@@ -1,4 +1,7 @@
-//! Watching a call: counts its instructions, stops it when they are too many, and notes what [`Trace`] shows.
+//! Watching a call: counts its work, stops it when that is too much, and notes what [`Trace`] shows.
+//!
+//! Work is counted as it is done, in instructions: one that costs much gas counts as many, a frame and a precompile too. Gas
+//! that a failing frame forfeits is no work, and what it did before it failed is.
 //!
 //! Everything kept is bounded, whatever the code does: a list that is full sets [`Trace::truncated`].
 
@@ -11,11 +14,15 @@ use revm::context_interface::{ContextTr, CreateScheme, Transaction as _};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps};
 use revm::interpreter::{
-    CallInputs, CallOutcome, CallScheme, CreateInputs, CreateOutcome, InstructionResult, Interpreter,
+    CallInputs, CallOutcome, CallScheme, CreateInputs, CreateOutcome, InstructionResult, Interpreter, InterpreterResult,
 };
 
 use crate::{Frame, FrameKind, NativeTransfer, Opcodes, SelfDestruct};
 
+/// Gas that counts like one more instruction, of hashing, copying, growing memory and precompiles.
+pub(crate) const GAS_PER_STEP: u64 = 16;
+/// Instructions that entering a frame counts like.
+pub(crate) const STEPS_PER_FRAME: u64 = 32;
 /// Frames kept of one call.
 const MAX_FRAMES: usize = 8_192;
 /// Hashed inputs kept of one call.
@@ -39,10 +46,12 @@ pub(crate) struct Watch {
     pub(crate) compared: BTreeSet<Address>,
     masked: Vec<Masked>,
     pub(crate) steps: u64,
+    /// Work, in instructions.
+    pub(crate) work: u64,
     pub(crate) truncated: bool,
-    /// Set once the instructions were too many; every frame then ends at its next one.
+    /// Set once the work was too much; every frame then ends at its next instruction.
     pub(crate) exhausted: bool,
-    allowed_steps: u64,
+    allowed_work: u64,
     open: Vec<Open>,
 }
 
@@ -68,10 +77,12 @@ struct Open {
     native: usize,
     selfdestructs: usize,
     opcodes: Opcodes,
+    /// The instruction that ran last, and the gas that was left before it.
+    last: Option<(u8, u64)>,
 }
 
 impl Watch {
-    pub(crate) const fn new(allowed_steps: u64) -> Self {
+    pub(crate) const fn new(allowed_work: u64) -> Self {
         Self {
             frames: Vec::new(),
             native: Vec::new(),
@@ -81,9 +92,10 @@ impl Watch {
             compared: BTreeSet::new(),
             masked: Vec::new(),
             steps: 0,
+            work: 0,
             truncated: false,
             exhausted: false,
-            allowed_steps,
+            allowed_work,
             open: Vec::new(),
         }
     }
@@ -97,7 +109,11 @@ impl Watch {
             native: self.native.len(),
             selfdestructs: self.selfdestructs.len(),
             opcodes: Opcodes::default(),
+            last: None,
         });
+        if depth > 0 {
+            self.work = self.work.saturating_add(STEPS_PER_FRAME);
+        }
         if kept {
             self.frames.push(frame(depth));
         }
@@ -117,6 +133,36 @@ impl Watch {
         let frame = self.frames.get_mut(open.frame?)?;
         frame.ok = ok;
         Some(frame)
+    }
+
+    /// Counts an instruction, with what the one before it in the same frame cost.
+    fn count(&mut self, opcode: u8, gas_left: u64) {
+        self.steps += 1;
+        self.work = self.work.saturating_add(1);
+        self.settle(gas_left);
+        if let Some(open) = self.open.last_mut() {
+            open.opcodes.insert(opcode);
+            open.last = Some((opcode, gas_left));
+        }
+    }
+
+    /// Counts what the instruction that ran last in this frame cost.
+    fn settle(&mut self, gas_left: u64) {
+        let last = self.open.last().and_then(|open| open.last);
+        if let Some((_, had)) = last.filter(|(opcode, _)| !is_priced_otherwise(*opcode)) {
+            self.work = self.work.saturating_add(had.saturating_sub(gas_left) / GAS_PER_STEP);
+        }
+    }
+
+    /// Counts what ended a call. A precompile, which has no instructions, costs what its work is worth, also where it
+    /// fails; an instruction that fails is paid before anything is done for it, with all the gas there is.
+    fn count_end(&mut self, result: &InterpreterResult) {
+        let is_precompile = self.open.last().is_some_and(|open| open.last.is_none());
+        if is_precompile {
+            self.work = self.work.saturating_add(result.gas.total_gas_spent() / GAS_PER_STEP);
+        } else if !result.result.is_halt() {
+            self.settle(result.gas.remaining());
+        }
     }
 
     fn transfer(&mut self, from: Address, to: Address, value: U256) {
@@ -194,16 +240,13 @@ impl Watch {
 impl<CTX: ContextTr> Inspector<CTX, EthInterpreter> for Watch {
     #[inline]
     fn step(&mut self, interpreter: &mut Interpreter<EthInterpreter>, context: &mut CTX) {
-        if self.steps >= self.allowed_steps {
+        if self.work >= self.allowed_work {
             self.exhausted = true;
             interpreter.halt(InstructionResult::OutOfGas);
             return;
         }
-        self.steps += 1;
         let opcode = interpreter.bytecode.opcode();
-        if let Some(open) = self.open.last_mut() {
-            open.opcodes.insert(opcode);
-        }
+        self.count(opcode, interpreter.gas.remaining());
         match opcode {
             opcode::KECCAK256 => self.note_preimage(interpreter),
             opcode::EQ | opcode::SUB | opcode::XOR | opcode::ADD => {
@@ -237,6 +280,7 @@ impl<CTX: ContextTr> Inspector<CTX, EthInterpreter> for Watch {
     }
 
     fn call_end(&mut self, _context: &mut CTX, inputs: &CallInputs, outcome: &mut CallOutcome) {
+        self.count_end(&outcome.result);
         self.leave(inputs.bytecode_address, outcome.result.result.is_ok());
     }
 
@@ -285,6 +329,21 @@ impl<CTX: ContextTr> Inspector<CTX, EthInterpreter> for Watch {
         }
         self.selfdestructs.push(SelfDestruct { contract, beneficiary, value });
     }
+}
+
+/// Instructions whose gas prices the state's growth and what a frame inside did, which is counted there.
+const fn is_priced_otherwise(opcode: u8) -> bool {
+    matches!(
+        opcode,
+        opcode::SLOAD
+            | opcode::SSTORE
+            | opcode::CALL
+            | opcode::CALLCODE
+            | opcode::DELEGATECALL
+            | opcode::STATICCALL
+            | opcode::CREATE
+            | opcode::CREATE2
+    )
 }
 
 const fn kind_of_call(scheme: CallScheme) -> FrameKind {

@@ -25,17 +25,15 @@ type Interpreted = (Result<ExecutionResult, EVMError<StateError>>, Watch, EvmSta
 const INTRINSIC_GAS: u64 = 21_000;
 /// Accounts and slots of an access list that are fetched ahead.
 const MOST_PREFETCHED: usize = 1_024;
-/// Gas that counts like one instruction of a session; ordinary code needs less for each.
-const GAS_PER_STEP: u64 = 1_024;
 
 /// How much hostile code may cost. What goes beyond ends as [`Status::OutOfBudget`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Gas of a call that names none.
     pub gas: u64,
-    /// Instructions of one call.
+    /// Work of one call, in instructions: what costs much gas counts as several.
     pub steps: u64,
-    /// Instructions of all calls of the session together.
+    /// Work of all calls of the session together, likewise.
     pub session_steps: u64,
 }
 
@@ -175,7 +173,7 @@ impl Session {
         &mut self.head
     }
 
-    /// Instructions that the session may still execute.
+    /// Work that the session may still do, in instructions.
     pub const fn steps_left(&self) -> u64 {
         self.steps_left
     }
@@ -295,10 +293,7 @@ impl Session {
         let steps = self.limits.steps.min(self.steps_left);
         let (result, watch, state) =
             self.interpret(environment(&self.head, &self.limits, call), permissive(self.head.chain_id), steps);
-        // One instruction can be worth much work, as precompiles are: what it costs in gas counts as well.
-        let worked = result.as_ref().map_or(0, steps_worth);
-        self.steps_left =
-            self.steps_left.saturating_sub(if watch.steps < steps { watch.steps.max(worked) } else { steps });
+        self.steps_left = self.steps_left.saturating_sub(watch.work);
         match result {
             Ok(result) => {
                 // Where our bound was the lower one, nothing is known of the limit that was named.
@@ -344,13 +339,6 @@ impl Session {
         let state = evm.finalize();
         (result, evm.inspector, state)
     }
-}
-
-/// Instructions that the gas of a run stands for.
-fn steps_worth(result: &ExecutionResult) -> u64 {
-    let gas = result.tx_gas_used().saturating_sub(INTRINSIC_GAS);
-    // A halt takes all gas, whatever was done for it.
-    if matches!(result, ExecutionResult::Halt { .. }) { gas / GAS_PER_STEP / 8 } else { gas / GAS_PER_STEP }
 }
 
 fn environment(head: &Head, limits: &Limits, call: &Call) -> TxEnv {

@@ -68,6 +68,116 @@ fn too_much_memory_halts() {
     assert!(matches!(outcome.status, Status::OutOfBudget | Status::Halt(_)));
 }
 
+/// What runs in a loop until the gas is used up: each does much for few instructions.
+fn heavy() -> Vec<(&'static str, Vec<u8>)> {
+    // Each body leaves the stack as it was.
+    let looped = |before: &[u8], body: &[u8]| {
+        let start = u8::try_from(before.len()).unwrap();
+        [before, &[0x5b], body, &[0x60, start, 0x56]].concat()
+    };
+    // PUSH2 outsize PUSH0 PUSH2 insize PUSH0 PUSH1 precompile GAS STATICCALL POP
+    let precompile = |number: u8, input: u16, output: u8| {
+        let [high, low] = input.to_be_bytes();
+        vec![0x60, output, 0x5f, 0x61, high, low, 0x5f, 0x60, number, 0x5a, 0xfa, 0x50]
+    };
+    // Base and modulus of 256 bytes, an exponent of 32, all ones. MSTORE of the lengths, then of ones.
+    let mut modexp = vec![];
+    for (place, length) in [(0u8, 0x100u16), (0x20, 0x20), (0x40, 0x100)] {
+        let [high, low] = length.to_be_bytes();
+        modexp.extend([0x61, high, low, 0x60, place, 0x52]);
+    }
+    for place in (0x60u16..0x280).step_by(32) {
+        let [high, low] = place.to_be_bytes();
+        modexp.extend([0x5f, 0x19, 0x61, high, low, 0x52]);
+    }
+    let modexp_start = u16::try_from(modexp.len()).unwrap();
+    let [high, low] = modexp_start.to_be_bytes();
+    let modexp = [&modexp[..], &[0x5b], &precompile(5, 0x280, 0)[..], &[0x61, high, low, 0x56]].concat();
+    vec![
+        // Keccak of 64 KiB.
+        ("hashing", looped(&[], &[0x62, 0x01, 0x00, 0x00, 0x5f, 0x20, 0x50])),
+        // Pairing of two points at infinity.
+        ("pairing", looped(&[], &precompile(8, 384, 0x20))),
+        ("modexp", modexp),
+        ("sha256", looped(&[], &precompile(2, 0xffff, 0))),
+        // CODECOPY and MCOPY of 64 KiB.
+        ("copying", looped(&[], &[0x61, 0xff, 0xff, 0x5f, 0x5f, 0x39, 0x61, 0xff, 0xff, 0x5f, 0x5f, 0x5e])),
+    ]
+}
+
+const WORKED: Limits = Limits { gas: 3_000_000, steps: u64::MAX, session_steps: 1_000_000 };
+
+/// The calls that a session takes before it is used up, and the gas of all of them together.
+fn until_used_up(code: &[u8]) -> (u64, u64) {
+    let mut session = Session::new(&with_code(code), WORKED);
+    let (mut calls, mut gas) = (0, 0);
+    while session.steps_left() > 0 && calls < 100_000 {
+        gas += session.run(&Call::new(ANA, CODE, bytes!(""))).unwrap().gas_used - 21_000;
+        calls += 1;
+    }
+    (calls, gas)
+}
+
+#[test]
+fn work_that_few_instructions_do_counts_for_what_it_costs() {
+    for (what, code) in heavy() {
+        let (calls, gas) = until_used_up(&code);
+        // The last call may use all of its own gas: nothing stops a call before its instructions are counted.
+        assert!(gas <= 20 * WORKED.session_steps + WORKED.gas, "{what}: {gas} gas in {calls} calls");
+    }
+}
+
+#[test]
+fn work_before_a_failure_counts_like_work_before_a_return() {
+    for (what, code) in heavy() {
+        // One round: the loop's jump is cut off and the end put in its place.
+        let jump = if what == "modexp" { 4 } else { 3 };
+        let once = |end: u8| [&code[..code.len() - jump], &[end]].concat();
+        let cost = |code: &[u8]| {
+            let mut session = Session::new(&with_code(code), WORKED);
+            session.run(&Call::new(ANA, CODE, bytes!(""))).unwrap();
+            WORKED.session_steps - session.steps_left()
+        };
+        let (returned, failed) = (cost(&once(0x00)), cost(&once(0xfe)));
+        assert!(failed >= returned && returned > 1, "{what}: {failed} against {returned}");
+        // And the gas that a failure forfeits is no work.
+        assert!(failed <= returned + 2, "{what}: {failed} against {returned}");
+    }
+}
+
+#[test]
+fn frames_that_fail_inside_count_as_if_they_had_not() {
+    for (what, code) in heavy() {
+        // With data it works and fails, without it calls itself with data and some gas, for as long as there is any:
+        // CALLDATASIZE PUSH1 inner JUMPI, JUMPDEST PUSH0 PUSH0 PUSH1 1 PUSH0 PUSH0 ADDRESS PUSH3 gas CALL POP PUSH1 4 JUMP.
+        let outer = [
+            0x36, 0x60, 21, 0x57, 0x5b, 0x5f, 0x5f, 0x60, 1, 0x5f, 0x5f, 0x30, 0x62, 0x02, 0x00, 0x00, 0xf1, 0x50,
+            0x60, 4, 0x56, 0x5b,
+        ];
+        // The heavy loop's own jumps are moved by as much as stands before it: it is only tried where that is easy.
+        if what == "modexp" {
+            continue;
+        }
+        let mut inner = code.clone();
+        let target = inner.len() - 2;
+        inner[target] = 22;
+        let (calls, gas) = until_used_up(&[&outer[..], &inner].concat());
+        assert!(gas <= 40 * WORKED.session_steps + WORKED.gas, "{what}: {gas} gas in {calls} calls");
+    }
+}
+
+#[test]
+fn a_creation_whose_code_only_works_is_counted() {
+    let (_, body) = heavy().swap_remove(0);
+    let mut session = Session::new(&with_code(&[]), WORKED);
+    let mut calls = 0;
+    while session.steps_left() > 0 && calls < 1_000 {
+        session.run(&Call::create(ANA, body.clone())).unwrap();
+        calls += 1;
+    }
+    assert!(calls < 20, "{calls}");
+}
+
 #[test]
 fn invalid_transactions_have_names() {
     let mut session = session(&[0x00]);
