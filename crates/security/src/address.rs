@@ -86,9 +86,9 @@ fn subject(request: &Request, chains: &Chains) -> Result<[u8; 20], Refusal> {
 /// The state that the question names, where there is any.
 fn state(sources: Sources<'_>, request: &Request) -> Result<State, Refusal> {
     let block = block_of(request.get("block"))?;
-    match request.get("chain_id").and_then(|id| chain_of(id).ok()).filter(|id| sources.chains.contains_key(id)) {
-        Some(chain_id) => sources.pin(chain_id, block),
-        None => Ok(State::Absent(Reason::NoState)),
+    match request.get("chain_id").and_then(|id| chain_of(id).ok()) {
+        Some(chain_id) => State::of_any(sources, chain_id, block),
+        None => Ok(State::Absent),
     }
 }
 

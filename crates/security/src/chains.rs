@@ -41,6 +41,10 @@ impl Service for SupportedChains {
         "/api/v1/supported_chains"
     }
 
+    fn is_own_word(&self) -> bool {
+        true
+    }
+
     fn gather<'a>(&self, sources: Sources<'a>, _request: &Request) -> Result<Gathered<'a>, Refusal> {
         let named = CHAINS.iter().map(|&(id, name)| Named { name: name.to_owned(), id: id.to_owned() });
         let others = sources.chains.keys().map(u64::to_string).filter(|id| CHAINS.iter().all(|(known, _)| known != id));

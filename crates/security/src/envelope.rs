@@ -14,7 +14,7 @@ use surety_primitives::{Hash32, codec};
 use crate::evidence::Item;
 use crate::lists::{Dataset, Date, describe};
 use crate::service::{ENGINE, Looked, Request, engine};
-use crate::state::Replay;
+use crate::state::{Pinned, Replay, State};
 
 /// Success.
 pub const SUCCESS: u16 = 1;
@@ -198,7 +198,7 @@ struct Envelope<'a> {
 struct Surety<'a> {
     engine: Engine,
     #[serde(flatten)]
-    block: Option<Block>,
+    place: Option<Place>,
     lists: Vec<ListRef<'a>>,
     unknown: &'a [Unknown],
     standing: Standing,
@@ -213,17 +213,24 @@ struct Surety<'a> {
     digest: Hash32,
 }
 
-/// The block whose state was read.
+/// The block whose state was read, or why its chain gave none.
 #[derive(Serialize)]
-struct Block {
-    chain_id: u64,
-    block_number: u64,
-    block_hash: Hash32,
+#[serde(untagged)]
+enum Place {
+    At { chain_id: u64, block_number: u64, block_hash: Hash32 },
+    Silent { chain_id: u64, no_block: Reason },
 }
 
-impl From<BlockRef> for Block {
-    fn from(block: BlockRef) -> Self {
-        Self { chain_id: block.chain, block_number: block.number, block_hash: block.hash }
+impl Place {
+    fn of(state: &State) -> Option<Self> {
+        match state {
+            State::None | State::Absent => None,
+            State::Silent(silent) => Some(Self::Silent { chain_id: silent.chain_id, no_block: silent.reason }),
+            State::At(pinned) => {
+                let BlockRef { chain, number, hash } = pinned.block();
+                Some(Self::At { chain_id: chain, block_number: number, block_hash: hash })
+            }
+        }
     }
 }
 
@@ -301,26 +308,26 @@ pub struct Asked<'a> {
 ///
 /// # Errors
 /// [`Refusal::Server`] when an answer would need more claims than one may have.
-pub fn reply(
-    asked: Asked<'_>,
-    block: Option<BlockRef>,
-    replay: Option<&Replay>,
-    verdict: &Verdict<'_>,
-) -> Result<Reply, Refusal> {
+pub fn reply(asked: Asked<'_>, state: &State, verdict: &Verdict<'_>) -> Result<Reply, Refusal> {
     let Asked { service, request, datasets } = asked;
     let show = request.get("proof") == Some("1");
-    let evidence_root = evidence_root(asked, replay, verdict);
+    let replay = state.pinned().map(Pinned::replay);
+    let state_root = match state {
+        State::Silent(silent) => Some(silent.root()),
+        _ => replay.as_ref().map(Replay::root),
+    };
+    let evidence_root = evidence_root(asked, state_root, verdict);
     let fields = Fields { params_hash: request.params_hash(service), fields: verdict.result.get(), evidence_root };
     let digest = h("surety/security/answer/v1", &[&codec::encode(&fields)]);
     let surety = Surety {
         engine: Engine { name: ENGINE, version: env!("CARGO_PKG_VERSION"), hash: engine() },
-        block: block.map(Block::from),
+        place: Place::of(state),
         lists: datasets.iter().map(|dataset| list_ref(dataset, request)).collect(),
         unknown: &verdict.unknown,
         standing: verdict.standing,
         attested: &verdict.attested,
         evidence: if show { evidence(verdict) } else { Vec::new() },
-        replay: replay.filter(|_| show).map(|replay| const_hex::encode_prefixed(codec::encode(replay))),
+        replay: replay.filter(|_| show).map(|replay| const_hex::encode_prefixed(codec::encode(&replay))),
         evidence_root,
         digest,
     };
@@ -328,7 +335,7 @@ pub fn reply(
     let (code, message) = if partial { (PARTIAL, "partial") } else { (SUCCESS, "ok") };
     let envelope = Envelope { code, message: message.to_owned(), result: Some(&verdict.result), surety: Some(surety) };
     let claims = claims(&verdict.looked)?;
-    Ok(Reply { body: json(&envelope), basis: basis(datasets, block)?, claims })
+    Ok(Reply { body: json(&envelope), basis: basis(datasets, state.pinned().map(Pinned::block))?, claims })
 }
 
 /// Dresses a refusal. It rests on the service's datasets too: without them there would have been no question to refuse.
@@ -379,14 +386,13 @@ fn look_up((looked, id): (&Looked<'_>, usize)) -> Evidence {
 
 /// Commits to what was looked up (whether or not the datasets are published), to the lists' ages, to what was read of a
 /// chain, and to the other evidence.
-fn evidence_root(asked: Asked<'_>, replay: Option<&Replay>, verdict: &Verdict<'_>) -> Hash32 {
+fn evidence_root(asked: Asked<'_>, state: Option<Hash32>, verdict: &Verdict<'_>) -> Hash32 {
     let found =
         |looked: &Looked<'_>| (looked.dataset.root(), looked.key.clone(), looked.entry.map(|entry| entry.leaf()));
     let looked: Vec<_> = verdict.looked.iter().map(found).collect();
     let lists: Vec<(Hash32, u64)> =
         asked.datasets.iter().map(|dataset| (dataset.root(), asked.request.stale_sources(dataset))).collect();
     let items: Vec<Hash32> = verdict.items.iter().map(Item::hash).collect();
-    let state = replay.map(Replay::root);
     h("surety/security/evidence/v2", &[&codec::encode(&(looked, lists, items, state))])
 }
 

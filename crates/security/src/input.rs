@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::decode::{self, Input, Unread, answer};
-use crate::envelope::{Reason, Refusal, Verdict, raw};
+use crate::envelope::{Refusal, Verdict, raw};
 use crate::evidence::{Item, Kind};
 use crate::json;
 use crate::lists::Dataset;
 use crate::parties::Parties;
-use crate::screen::{Around, Question, What, read};
+use crate::screen::{Around, Asked, Question, What, read};
 use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
 use crate::simulate::{Quantity, Word};
 use crate::state::State;
@@ -80,11 +80,6 @@ fn hex(text: &str) -> Result<Bytes, Refusal> {
     Ok(bytes.into())
 }
 
-struct Asked {
-    question: Question,
-    request: Request,
-}
-
 impl Service for InputDecoding {
     fn name(&self) -> &'static str {
         "input_decode"
@@ -112,19 +107,14 @@ impl Service for InputDecoding {
         let block = body.block.as_ref().map(Word::block).transpose()?.flatten();
         let what = What::Message(Box::new(body.what()?));
         let question = Question { chain_id, signer: body.signer, site: body.site, what };
-        let state = match sources.chains.contains_key(&chain_id) {
-            true => sources.pin(chain_id, block)?,
-            false => State::Absent(Reason::NoState),
-        };
-        Ok(Gathered::about(sources.lists, Asked { question, request: request.clone() }, state))
+        let state = State::of_any(sources, chain_id, block)?;
+        Ok(Asked { question, request: request.clone() }.gathered(sources, state))
     }
 
     fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Verdict<'a>, Refusal> {
-        let Some(Asked { question, request }) = gathered.question() else {
-            return Err(Refusal::Server("nothing was gathered".to_owned()));
-        };
+        let Asked { question, request } = Asked::of(gathered)?;
         let mut parties = Parties::new(gathered.lists, request);
-        let read = read(question, Around { snapshot: gathered.state.snapshot(), before: &[] }, &mut parties);
+        let read = read(question, Around::of(&gathered.state), &mut parties);
         let said = answer::answer(&read.decoded, &read.addresses, &read.judgement);
         let extra = Item::new(Kind::Static, &["method", "params"], &answer::extra(&read.decoded));
         Ok(Verdict::attested(raw(&said), read.unknown).resting_on(parties.into_looked(), vec![extra]))

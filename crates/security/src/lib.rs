@@ -16,6 +16,7 @@ pub mod deploy;
 pub mod envelope;
 pub mod evidence;
 pub mod faulty;
+pub mod history;
 pub mod input;
 pub mod json;
 pub mod lists;

@@ -97,10 +97,8 @@ pub fn answer<'a>(service: &dyn Service, sources: impl Into<Sources<'a>>, reques
     let lists = sources.lists.pinned_by(request)?;
     let gathered = service.gather(Sources { lists: &lists, ..sources }, request)?;
     let verdict = service.judge(&gathered)?;
-    let pinned = gathered.state.pinned();
-    let replay = pinned.map(|pinned| pinned.replay());
     let asked = Asked { service: service.name(), request, datasets: &service.datasets(&lists) };
-    reply(asked, pinned.map(|pinned| pinned.block()), replay.as_ref(), &verdict)
+    reply(asked, &gathered.state, &verdict)
 }
 
 /// What one service sends back, whether or not the request makes sense.

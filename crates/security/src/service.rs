@@ -11,8 +11,9 @@ use surety_primitives::hash::h;
 use surety_primitives::{Hash32, Seconds, codec};
 
 use crate::envelope::{Refusal, Verdict};
+use crate::history::Past;
 use crate::lists::Dataset;
-use crate::state::{Past, State};
+use crate::state::State;
 use crate::{address, approvals, chains, dapp, input, phishing, screen, simulate, tokens};
 
 /// Every service; a new one is its file and its line here.
@@ -34,7 +35,7 @@ pub static SERVICES: &[&dyn Service] = &[
 ];
 
 /// Bumped whenever any answer could change; the engine's hash follows from it.
-const RULES: u32 = 2;
+const RULES: u32 = 3;
 
 /// The name of this engine.
 pub const ENGINE: &str = "surety-security";
@@ -118,7 +119,7 @@ pub struct Sources<'a> {
     /// The chains.
     pub chains: &'a Chains,
     /// What history said, where an answer is computed again from its evidence.
-    pub(crate) past: Option<&'a Past>,
+    pub past: Option<&'a Past>,
 }
 
 impl<'a> Sources<'a> {
@@ -248,6 +249,11 @@ pub trait Service: Sync {
 
     /// Whether its answers may read state and run code, which is work for a thread that may wait.
     fn reads_state(&self) -> bool {
+        false
+    }
+
+    /// Whether its answers are about whoever gives them, so that nobody else can compute them again.
+    fn is_own_word(&self) -> bool {
         false
     }
 

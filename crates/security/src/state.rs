@@ -1,39 +1,46 @@
 //! Chain state as an answer rests on it: pinned to one block, recorded as it is read, and replayed from the record.
 //!
-//! Always true: a verdict computed on [`Replay`] reads the same values as the one that was recorded, or finds them absent.
+//! Always true: a verdict computed on [`Replay`] reads the same values as the one that was recorded, and where a read
+//! failed then, for want of time or of a node, it fails again and for the same reason. How reading ended is the word of
+//! whoever gave the answer: it only ever makes less known.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alloy_primitives::Address;
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::Serialize;
-use surety_evm::index::{Approval, Grant, Right};
-use surety_evm::{Chain, Head, Limits, Recorder, Session, Snapshot, Source, StateError, Witness};
+use surety_evm::{Chain, End, Head, Limits, Recorder, Session, Snapshot, Source, StateError, Witness};
 use surety_primitives::answer::BlockRef;
 use surety_primitives::hash::h;
 use surety_primitives::{Hash32, codec};
 
 use crate::envelope::{Reason, Refusal};
+use crate::history::{History, Past};
 use crate::service::{Chains, Request, Sources};
 
 /// Largest record that is replayed, in bytes.
 pub const MAX_REPLAY: usize = 32 << 20;
-/// Most approvals of one answer.
-const MAX_APPROVALS: usize = 256;
 
 /// What a service knows of a chain's state.
 #[derive(Debug)]
 pub enum State {
     /// The question needs none.
     None,
-    /// It is needed and cannot be had.
-    Absent(Reason),
+    /// It is needed, and no such chain is read.
+    Absent,
+    /// The chain is read and gave no state.
+    Silent(Silent),
     /// The state at one block.
     At(Box<Pinned>),
 }
 
 impl State {
+    /// The state of a chain that need not be read: a question about it can be answered in part without.
+    ///
+    /// # Errors
+    /// None today; those of [`Sources::pin`] for a chain that is read.
+    pub(crate) fn of_any(sources: Sources<'_>, chain_id: u64, block: Option<u64>) -> Result<Self, Refusal> {
+        if sources.chains.contains_key(&chain_id) { sources.pin(chain_id, block) } else { Ok(Self::Absent) }
+    }
+
     /// The state, if there is one.
     pub fn pinned(&self) -> Option<&Pinned> {
         match self {
@@ -53,9 +60,25 @@ impl State {
     /// Why there is none.
     pub const fn why_absent(&self) -> Reason {
         match self {
-            Self::Absent(reason) => *reason,
+            Self::Silent(silent) => silent.reason,
             _ => Reason::NoState,
         }
+    }
+}
+
+/// A chain that gave no state, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// Its id.
+    pub chain_id: u64,
+    /// [`Reason::Deadline`] or [`Reason::NoState`].
+    pub reason: Reason,
+}
+
+impl Silent {
+    /// Commits to it.
+    pub fn root(&self) -> Hash32 {
+        h("surety/security/silent/v1", &[&codec::encode(&(self.chain_id, self.reason == Reason::Deadline))])
     }
 }
 
@@ -64,16 +87,15 @@ impl State {
 pub struct Pinned {
     snapshot: Snapshot,
     recorder: Arc<Recorder>,
-    /// What history said, where the question asked it.
-    pub past: Option<Past>,
+    history: Option<History>,
 }
 
 impl Pinned {
-    /// Starts a record of what is read of `snapshot`.
-    pub fn new(snapshot: &Snapshot) -> Self {
+    /// Starts a record of what is read of `snapshot` and asked of its history.
+    pub fn new(snapshot: &Snapshot, history: Option<History>) -> Self {
         let recorder = Arc::new(Recorder::new(Arc::clone(&snapshot.source)));
         let source: Arc<dyn Source> = Arc::<Recorder>::clone(&recorder);
-        Self { snapshot: Snapshot { head: snapshot.head.clone(), source }, recorder, past: None }
+        Self { snapshot: Snapshot { head: snapshot.head.clone(), source }, recorder, history }
     }
 
     /// The block.
@@ -84,6 +106,11 @@ impl Pinned {
     /// The block with the state after it; what is read of it is recorded.
     pub const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The history up to the block, where there is one.
+    pub const fn history(&self) -> Option<&History> {
+        self.history.as_ref()
     }
 
     /// A fresh overlay, for code to run on.
@@ -99,65 +126,10 @@ impl Pinned {
 
     /// Everything that was read so far.
     pub fn replay(&self) -> Replay {
-        Replay { head: self.head().clone(), witness: self.recorder.witness(), past: self.past.clone() }
-    }
-}
-
-/// What the record of blocks says, as far as one question asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, BorshSerialize, BorshDeserialize)]
-pub struct Past {
-    /// First block that was replayed.
-    pub from_block: u64,
-    /// Last block that was replayed.
-    pub to_block: u64,
-    /// Approvals that the owner gave and that no log took back, in order of token and spender.
-    pub approvals: Vec<PastApproval>,
-    /// Whether more was found than is asked about in one answer.
-    pub is_cut: bool,
-}
-
-/// An approval that was given once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, BorshSerialize, BorshDeserialize)]
-pub struct PastApproval {
-    /// The token.
-    pub token: [u8; 20],
-    /// Who may spend.
-    pub spender: [u8; 20],
-    /// The contract that keeps the allowance where it is not the token: Permit2.
-    pub via: Option<[u8; 20]>,
-    /// The one token id, where the approval is for one.
-    pub token_id: Option<[u8; 32]>,
-    /// Whether it is for all tokens of a collection.
-    pub for_all: bool,
-    /// When it was given last, and by which transaction.
-    pub last: Moment,
-}
-
-/// A block's time and a transaction in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, BorshSerialize, BorshDeserialize)]
-pub struct Moment {
-    /// Height.
-    pub block: u64,
-    /// Seconds since 1970, as the block says; absent where the block is no longer kept.
-    pub time: Option<u64>,
-    /// Hash of the transaction.
-    pub transaction: [u8; 32],
-}
-
-impl PastApproval {
-    fn new(approval: &Approval, time: Option<u64>) -> Self {
-        let Grant { token, spender, via, right } = approval.grant;
-        let token_id = match right {
-            Right::Item { item } => Some(item.to_be_bytes()),
-            Right::Amount { .. } | Right::All { .. } => None,
-        };
-        Self {
-            token: token.0.0,
-            spender: spender.0.0,
-            via: via.map(|via| via.0.0),
-            token_id,
-            for_all: matches!(right, Right::All { .. }),
-            last: Moment { block: approval.block, time, transaction: approval.tx.0 },
+        Replay {
+            head: self.head().clone(),
+            witness: self.recorder.witness(),
+            past: self.history.as_ref().map(History::past),
         }
     }
 }
@@ -173,13 +145,6 @@ pub struct Replay {
     pub past: Option<Past>,
 }
 
-impl Past {
-    /// Commits to it.
-    pub fn root(&self) -> Hash32 {
-        h("surety/security/past/v1", &[&codec::encode(self)])
-    }
-}
-
 impl Replay {
     /// Commits to block, state and history.
     pub fn root(&self) -> Hash32 {
@@ -187,32 +152,45 @@ impl Replay {
     }
 }
 
-/// A chain that consists of one record.
+/// A chain that consists of one record, or that gave no state.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    snapshot: Snapshot,
+    chain_id: u64,
+    snapshot: Result<Snapshot, StateError>,
 }
 
 impl Recorded {
-    pub(crate) fn chains(replay: &Replay) -> Chains {
+    /// The chain that was read.
+    pub(crate) fn of(replay: &Replay) -> Chains {
         let source: Arc<dyn Source> = Arc::new(replay.witness.clone());
-        let recorded = Self { snapshot: Snapshot { head: replay.head.clone(), source } };
-        let chain: Arc<dyn Chain> = Arc::new(recorded);
-        Chains::from([(replay.head.chain_id, chain)])
+        let snapshot = Snapshot { head: replay.head.clone(), source };
+        Self { chain_id: replay.head.chain_id, snapshot: Ok(snapshot) }.into_chains()
+    }
+
+    /// The chain that was asked in vain.
+    pub(crate) fn silent(silent: Silent) -> Chains {
+        let end = if silent.reason == Reason::Deadline { End::Deadline } else { End::Unavailable };
+        Self { chain_id: silent.chain_id, snapshot: Err(end.error()) }.into_chains()
+    }
+
+    fn into_chains(self) -> Chains {
+        let (chain_id, chain): (u64, Arc<dyn Chain>) = (self.chain_id, Arc::new(self));
+        Chains::from([(chain_id, chain)])
     }
 }
 
 impl Chain for Recorded {
     fn chain_id(&self) -> u64 {
-        self.snapshot.head.chain_id
+        self.chain_id
     }
 
     fn snapshot(&self, block: Option<u64>) -> Result<Snapshot, StateError> {
+        let snapshot = self.snapshot.clone()?;
         match block {
-            Some(number) if number != self.snapshot.head.number => {
+            Some(number) if number != snapshot.head.number => {
                 Err(StateError::Unavailable(format!("block {number} is not the recorded one")))
             }
-            _ => Ok(self.snapshot.clone()),
+            _ => Ok(snapshot),
         }
     }
 }
@@ -225,29 +203,13 @@ impl Sources<'_> {
     pub(crate) fn pin(&self, chain_id: u64, block: Option<u64>) -> Result<State, Refusal> {
         let chain = self.chains.get(&chain_id).ok_or(Refusal::Chain)?;
         Ok(match chain.snapshot(block) {
-            Ok(snapshot) => State::At(Box::new(Pinned::new(&snapshot))),
-            Err(error) => State::Absent(reason(&error)),
+            Ok(snapshot) => {
+                let told = || History::of(chain, snapshot.head.number);
+                let history = self.past.map_or_else(told, |past| Some(History::recorded(past.clone())));
+                State::At(Box::new(Pinned::new(&snapshot, history)))
+            }
+            Err(error) => State::Silent(Silent { chain_id, reason: reason(&error) }),
         })
-    }
-
-    /// The approvals that history knows of an owner after a block, where there is a history of it.
-    pub(crate) fn past_approvals(&self, chain_id: u64, owner: Address, block: u64) -> Option<Past> {
-        if let Some(past) = self.past {
-            return Some(past.clone());
-        }
-        let chain = self.chains.get(&chain_id)?;
-        let index = chain.index()?;
-        let from_block = *index.covered()?.start();
-        let mut found = index.approvals(owner, Some(block), MAX_APPROVALS + 1)?;
-        let is_cut = found.len() > MAX_APPROVALS;
-        found.truncate(MAX_APPROVALS);
-        let mut times = BTreeMap::new();
-        let mut time = |block: u64| {
-            let read = || chain.snapshot(Some(block)).ok().map(|snapshot| snapshot.head.timestamp);
-            *times.entry(block).or_insert_with(read)
-        };
-        let approvals = found.iter().map(|approval| PastApproval::new(approval, time(approval.block))).collect();
-        Some(Past { from_block, to_block: block, approvals, is_cut })
     }
 }
 

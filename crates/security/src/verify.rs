@@ -2,19 +2,25 @@
 //!
 //! Needed are the question, the body with its evidence (`proof=1`) and the lists that it cites. The state comes with the
 //! answer; whether it is the chain's is another question, which [`reread`] asks a node of one's own.
+//!
+//! The body that comes out must be the same, byte for byte. Taken from the answer, because nobody else can know it, is only
+//! what makes less known: which lists were over-age for its giver, and where reading the chain ended (`no_block`, and the
+//! record's end) for want of time or of a node.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 use surety_evm::{Chain, StateError};
 use surety_primitives::{Hash32, codec};
 
-use crate::envelope::{Refusal, Standing};
+use crate::envelope::{Reason, Refusal, Standing};
+use crate::history::{History, Past};
 use crate::json;
 use crate::router::answer;
 use crate::service::{Chains, Lists, Request, Service, Sources, engine};
-use crate::state::{MAX_REPLAY, Recorded, Replay};
+use crate::state::{MAX_REPLAY, Recorded, Replay, Silent};
 
 /// Largest body that is computed again, in bytes: the record in hex, and the rest.
 const MAX_ANSWER: usize = 2 * MAX_REPLAY + (8 << 20);
@@ -31,6 +37,9 @@ pub enum Error {
     /// A refusal: it says nothing that could be wrong.
     #[error("the service refused with code {0}: there is nothing to compute again")]
     Refusal(u16),
+    /// It is about its giver: there is nothing that others could compute.
+    #[error("what {0} says is about whoever says it")]
+    OwnWord(&'static str),
     /// Another engine gave it.
     #[error("the answer was given by engine {said}, this one is {ours}")]
     Engine {
@@ -69,6 +78,9 @@ pub enum Error {
     /// The chain has other state than the record.
     #[error("the chain contradicts the record: {0}")]
     OtherState(String),
+    /// The chain tells no history of these blocks, so that what the record says of it stays unchecked.
+    #[error("the record tells of blocks {0} to {1}, whose history this chain does not tell")]
+    NoHistory(u64, u64),
     /// The chain cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -94,7 +106,9 @@ struct Body {
 #[derive(Deserialize)]
 struct Said {
     engine: SaidEngine,
+    chain_id: Option<u64>,
     block_hash: Option<Hash32>,
+    no_block: Option<Reason>,
     lists: Vec<SaidList>,
     standing: Standing,
     replay: Option<String>,
@@ -117,24 +131,7 @@ struct SaidList {
 /// Most values of an answer: evidence is long.
 const MAX_VALUES: u32 = 4_000_000;
 
-/// What an answer says that must come out again.
-const COMPARED: [&str; 11] = [
-    "/code",
-    "/result",
-    "/surety/chain_id",
-    "/surety/block_number",
-    "/surety/block_hash",
-    "/surety/unknown",
-    "/surety/standing",
-    "/surety/attested",
-    "/surety/evidence",
-    "/surety/evidence_root",
-    "/surety/digest",
-];
-
 /// Computes an answer again and compares. `request` is the question as it was asked.
-///
-/// Which lists were over-age is taken from the answer: that depends on when it was given, and on what its giver accepts.
 ///
 /// # Errors
 /// [`Error`]; [`Error::Differs`] when the answer is wrong.
@@ -147,6 +144,9 @@ pub fn recompute(service: &dyn Service, lists: &Lists, request: &Request, body: 
     let unreadable = |error: serde_json::Error| Error::NotAnAnswer(error.to_string());
     let read: Body = serde_json::from_slice(body).map_err(unreadable)?;
     let said = read.surety.ok_or(Error::Refusal(read.code))?;
+    if service.is_own_word() {
+        return Err(Error::OwnWord(service.name()));
+    }
     if said.engine.hash != engine() {
         return Err(Error::Engine { said: said.engine.hash, ours: engine() });
     }
@@ -154,12 +154,15 @@ pub fn recompute(service: &dyn Service, lists: &Lists, request: &Request, body: 
     let replay = replay(&said)?;
     let stale = BTreeMap::from_iter(said.lists.iter().map(|list| (list.root, list.stale)));
     let request = Request { stale: Some(stale), ..request.clone() };
-    let chains = replay.as_ref().map_or_else(Chains::new, Recorded::chains);
+    let chains = chains(&said, replay.as_ref());
     let past = replay.as_ref().and_then(|replay| replay.past.as_ref());
     let sources = Sources { lists: &lists, chains: &chains, past };
     let computed = answer(service, sources, &request).map_err(Error::Refused)?;
-    let said_body: Value = serde_json::from_slice(body).map_err(unreadable)?;
-    compare(&said_body, &serde_json::from_str(&computed.body).map_err(unreadable)?)?;
+    if computed.body.as_bytes() != body {
+        let said: Value = serde_json::from_slice(body).map_err(unreadable)?;
+        let computed: Value = serde_json::from_str(&computed.body).map_err(unreadable)?;
+        return Err(differs(String::new(), Some(&said), Some(&computed)));
+    }
     Ok(Recomputed { digest: said.digest, standing: said.standing, replay })
 }
 
@@ -178,6 +181,15 @@ fn cited(lists: &Lists, said: &[SaidList]) -> Result<Lists, Error> {
     Ok(cited)
 }
 
+/// The chain that the answer was given from: its record, or that it gave no state.
+fn chains(said: &Said, replay: Option<&Replay>) -> Chains {
+    match (replay, said.chain_id, said.no_block) {
+        (Some(replay), ..) => Recorded::of(replay),
+        (None, Some(chain_id), Some(reason)) => Recorded::silent(Silent { chain_id, reason }),
+        _ => Chains::new(),
+    }
+}
+
 fn replay(said: &Said) -> Result<Option<Replay>, Error> {
     let Some(block_hash) = said.block_hash else { return Ok(None) };
     let text = said.replay.as_ref().ok_or(Error::NoRecord)?;
@@ -189,47 +201,58 @@ fn replay(said: &Said) -> Result<Option<Replay>, Error> {
     Ok(Some(replay))
 }
 
-fn compare(said: &Value, computed: &Value) -> Result<(), Error> {
-    for field in COMPARED {
-        let (said, computed) = (said.pointer(field), computed.pointer(field));
-        if said != computed {
-            let field = field.trim_start_matches('/').replace('/', ".");
-            return Err(differs(field, said.unwrap_or(&Value::Null), computed.unwrap_or(&Value::Null)));
-        }
-    }
-    Ok(())
-}
-
 /// The innermost field that differs, which is what a reader can act on.
-fn differs(field: String, said: &Value, computed: &Value) -> Error {
-    if let (Value::Object(one), Value::Object(other)) = (said, computed) {
-        let names = one.keys().chain(other.keys());
-        let differing = names.filter(|name| one.get(*name) != other.get(*name)).min();
-        if let Some(name) = differing {
-            let of = |values: &serde_json::Map<String, Value>| values.get(name).cloned().unwrap_or(Value::Null);
-            return differs(format!("{field}.{name}"), &of(one), &of(other));
+fn differs(field: String, said: Option<&Value>, computed: Option<&Value>) -> Error {
+    let inner = match (said, computed) {
+        (Some(Value::Object(one)), Some(Value::Object(other))) => {
+            let names = one.keys().chain(other.keys()).filter(|name| one.get(*name) != other.get(*name));
+            names.min().map(|name| (name.clone(), one.get(name), other.get(name)))
         }
+        (Some(Value::Array(one)), Some(Value::Array(other))) => (0..one.len().max(other.len()))
+            .find(|at| one.get(*at) != other.get(*at))
+            .map(|at| (at.to_string(), one.get(at), other.get(at))),
+        _ => None,
+    };
+    match inner {
+        Some((name, said, computed)) => {
+            let field = if field.is_empty() { name } else { format!("{field}.{name}") };
+            differs(field, said, computed)
+        }
+        // Other bytes with the same meaning are not what was said: a digest or signature over them is another.
+        None if said == computed => {
+            let (said, computed) = ("other bytes".to_owned(), "the same values".to_owned());
+            Error::Differs { field: "the writing".to_owned(), said, computed }
+        }
+        None => Error::Differs { field, said: short(said), computed: short(computed) },
     }
-    Error::Differs { field, said: short(said), computed: short(computed) }
 }
 
-fn short(value: &Value) -> String {
+fn short(value: Option<&Value>) -> String {
     const SHOWN: usize = 120;
-    let text = value.to_string();
+    let text = value.map_or_else(|| "absent".to_owned(), Value::to_string);
     if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain("…".chars()).collect() }
 }
 
-/// Whether a chain has the state that an answer rests on.
+/// Whether a chain has the state and the history that an answer rests on.
 ///
 /// # Errors
-/// [`Error::OtherState`] where it has another, [`Error::State`] where it does not say.
-pub fn reread(replay: &Replay, chain: &dyn Chain) -> Result<(), Error> {
+/// [`Error::OtherState`] where it has others, [`Error::State`] and [`Error::NoHistory`] where it does not say.
+pub fn reread(replay: &Replay, chain: &Arc<dyn Chain>) -> Result<(), Error> {
     let snapshot = chain.snapshot(Some(replay.head.number))?;
     if snapshot.head != replay.head {
         return Err(Error::OtherState(format!("block {} is {} there", replay.head.number, snapshot.head.hash)));
     }
-    match replay.witness.difference(&*snapshot.source)? {
-        Some(difference) => Err(Error::OtherState(difference)),
-        None => Ok(()),
+    if let Some(difference) = replay.witness.difference(&*snapshot.source)? {
+        return Err(Error::OtherState(difference));
     }
+    replay.past.as_ref().map_or(Ok(()), |past| reread_past(past, replay.head.number, chain))
+}
+
+fn reread_past(past: &Past, block: u64, chain: &Arc<dyn Chain>) -> Result<(), Error> {
+    if past.to_block != block {
+        return Err(Error::OtherState(format!("its history ends at block {}", past.to_block)));
+    }
+    let history = History::of(chain, block).filter(|history| history.past().from_block == past.from_block);
+    let history = history.ok_or(Error::NoHistory(past.from_block, past.to_block))?;
+    history.difference(past).map_or(Ok(()), |difference| Err(Error::OtherState(difference)))
 }

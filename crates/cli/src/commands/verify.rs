@@ -1,15 +1,17 @@
 //! `surety verify`: check what somebody else hands over, trusting nobody and asking nobody.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use surety_client::LightClient;
-use surety_evm::{Remote, RemoteConfig};
+use surety_evm::{Chain, Remote, RemoteConfig};
 use surety_security::SERVICES;
 use surety_security::service::Request;
 
+use super::check::history;
 use super::lists::FOLDER;
 use crate::devnet::{DEFAULT_FOLDER, Layout};
 use crate::files::{AnswerFile, GrantFile, ReceiptFile, VerdictFile};
@@ -126,8 +128,12 @@ fn recompute(arguments: &Recompute, output: &Output) -> Result<()> {
         .context("the answer does not hold")?;
     let mut of_the_chain = None;
     if let (Some(url), Some(replay)) = (&arguments.rpc, &computed.replay) {
-        let node = Remote::connect(&RemoteConfig::new(url))
+        let remote = Remote::connect(&RemoteConfig::new(url))
             .map_err(|error| Failure::environment(format!("{url}: {error}")))?;
+        let mut node: Arc<dyn Chain> = Arc::new(remote);
+        if let Some(past) = &replay.past {
+            node = tokio::task::block_in_place(|| history::read(node, url, past.from_block, output))?;
+        }
         surety_security::verify::reread(replay, &node).context("the answer does not rest on this chain's state")?;
         of_the_chain = Some(replay.head.number);
     }

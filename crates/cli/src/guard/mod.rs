@@ -149,7 +149,7 @@ impl Screening {
                 parties.ask(*address);
             }
         }
-        let around = Around { snapshot: snapshot.as_ref().map_err(|reason| *reason), before: &calls };
+        let around = Around { snapshot: snapshot.as_ref().map_err(|reason| *reason), before: &calls, history: None };
         let grounds = screen(&question, around, &mut parties);
         match self.part {
             Part::Sanctions => sanctions(&parties),

@@ -8,8 +8,8 @@ use surety_evm::{Session, StateError};
 
 use super::Standard;
 use crate::envelope::{Reason, Unknown};
+use crate::history::PastApproval;
 use crate::parties::{AddressInfo, Parties};
-use crate::state::{Past, PastApproval};
 use crate::views::{
     Permit2, allowanceCall, balanceOfCall, getApprovedCall, is_unlimited, isApprovedForAllCall, lower, named,
     ownerOfCall, supportsInterfaceCall, view,
@@ -30,9 +30,14 @@ pub struct Live {
 ///
 /// # Errors
 /// [`StateError`] when the state could not be read.
-pub fn live(session: &mut Session, past: &Past, owner: Address, standard: Standard) -> Result<Vec<Live>, StateError> {
+pub fn live(
+    session: &mut Session,
+    past: &[PastApproval],
+    owner: Address,
+    standard: Standard,
+) -> Result<Vec<Live>, StateError> {
     let mut standing = Vec::new();
-    for given in &past.approvals {
+    for given in past {
         if let Some(live) = stands(session, given, owner, standard)? {
             standing.push(live);
         }

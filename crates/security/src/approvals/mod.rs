@@ -12,10 +12,11 @@ use surety_evm::{Limits, StateError};
 
 use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::evidence::{Item, Kind};
+use crate::history::{Given, Past};
 use crate::lists::{Dataset, address};
 use crate::parties::Parties;
 use crate::service::{Gathered, Lists, Request, Service, Sources};
-use crate::state::{Past, Pinned, State, place, reason};
+use crate::state::{Pinned, place, reason};
 
 pub use live::{Live, live};
 pub use spender::{ApprovalSecurity, Spender, spender};
@@ -89,21 +90,20 @@ impl Service for Approvals {
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {
         let (chain_id, block) = place(&request.segment, request)?;
         let owner = one_address(request, "addresses")?;
-        let mut state = sources.pin(chain_id, block)?;
-        if let State::At(pinned) = &mut state {
-            pinned.past = sources.past_approvals(chain_id, owner, pinned.head().number);
-        }
+        let state = sources.pin(chain_id, block)?;
         Ok(Gathered::about(sources.lists, Question { owner, request: request.clone() }, state))
     }
 
     fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Verdict<'a>, Refusal> {
         let Some(Question { owner, request }) = gathered.question() else { return Err(Refusal::Address) };
         let Some(pinned) = gathered.state.pinned() else { return Ok(nothing(gathered.state.why_absent())) };
-        let Some(past) = &pinned.past else { return Ok(nothing(Reason::NoHistory)) };
+        let Some(history) = pinned.history() else { return Ok(nothing(Reason::NoHistory)) };
+        let Some(given) = history.approvals(*owner) else { return Ok(nothing(Reason::NoHistory)) };
+        let past = history.past();
         let mut parties = Parties::new(gathered.lists, request);
-        match list(pinned, past, *owner, self.standard, &mut parties) {
+        match list(pinned, &given, *owner, self.standard, &mut parties) {
             Ok((result, mut unknown)) => {
-                if past.is_cut {
+                if given.is_cut {
                     unknown.push(Unknown::new("approved_list", Reason::OutOfGasBudget));
                 }
                 // What was approved before the first block that was replayed is not seen.
@@ -111,7 +111,7 @@ impl Service for Approvals {
                     unknown.push(Unknown::new("approved_list", Reason::NoHistory));
                 }
                 unknown.extend(parties.unknown("malicious_address"));
-                Ok(Verdict::attested(result, unknown).resting_on(parties.into_looked(), vec![history(past)]))
+                Ok(Verdict::attested(result, unknown).resting_on(parties.into_looked(), vec![searched(&past, &given)]))
             }
             Err(error) => Ok(nothing(reason(&error))),
         }
@@ -122,26 +122,26 @@ type Listed = (Box<RawValue>, Vec<Unknown>);
 
 fn list(
     pinned: &Pinned,
-    past: &Past,
+    given: &Given,
     owner: Address,
     standard: Standard,
     parties: &mut Parties<'_>,
 ) -> Result<Listed, StateError> {
     let mut session = pinned.session(Limits::default());
-    let live = live(&mut session, past, owner, standard)?;
+    let live = live(&mut session, &given.list, owner, standard)?;
     let (tokens, unknown) = live::describe(&mut session, &live, owner, standard, parties)?;
     Ok((raw(&tokens), unknown))
 }
 
 /// The block range that was searched, and what was found there.
-fn history(past: &Past) -> Item {
+fn searched(past: &Past, given: &Given) -> Item {
     #[derive(serde::Serialize)]
     struct History {
         from_block: u64,
         to_block: u64,
         logs_root: surety_primitives::Hash32,
     }
-    let logs_root = past.root();
+    let logs_root = given.root();
     Item::new(
         Kind::History,
         &["approved_list"],

@@ -8,9 +8,9 @@ use surety_evm::{Chain, Head, PERMIT2, Snapshot, StateError, World};
 use surety_primitives::Seconds;
 
 use super::*;
+use crate::history::{Moment, PastApproval};
 use crate::router::{answer, request};
 use crate::service::Chains;
-use crate::state::{Moment, PastApproval};
 use crate::verify::recompute;
 
 const OWNER: Address = address!("00000000000000000000000000000000000000aa");
@@ -73,7 +73,11 @@ fn given(token: Address, via: Option<Address>, token_id: Option<u8>, for_all: bo
 }
 
 fn past(approvals: Vec<PastApproval>) -> Past {
-    Past { from_block: 0, to_block: 1, approvals, ..Past::default() }
+    given_by_owner(Given { list: approvals, is_cut: false })
+}
+
+fn given_by_owner(given: Given) -> Past {
+    Past { to_block: 1, approvals: [(OWNER.0.0, Some(given))].into(), ..Past::default() }
 }
 
 fn ask(service: &dyn Service, chains: &Chains, past: Option<&Past>, query: &str) -> Value {
@@ -108,7 +112,7 @@ fn without_history_nothing_is_listed_and_it_says_so() {
     let said = ask(&TOKENS, &chains(&[]), None, &owner());
     assert_eq!(said["result"], Value::Null);
     assert_eq!(said["surety"]["unknown"], json!([{"field": "approved_list", "reason": "no_history"}]));
-    let cut = Past { is_cut: true, ..past(Vec::new()) };
+    let cut = given_by_owner(Given { list: Vec::new(), is_cut: true });
     let said = ask(&TOKENS, &chains(&[]), Some(&cut), &owner());
     let unknown = said["surety"]["unknown"].as_array().unwrap();
     assert!(unknown.contains(&json!({"field": "approved_list", "reason": "out_of_gas_budget"})), "{said}");

@@ -25,8 +25,8 @@ pub struct Context {
     pub outcome: Option<Outcome>,
     /// The transaction around the call.
     pub transaction: Option<Transaction>,
-    /// The contract that is deployed.
-    pub deployment: Option<Deployment>,
+    /// The contracts that come to be; nothing for one that was not scanned.
+    pub deployments: Vec<Option<Deployment>>,
     /// From where on something is remarkable.
     pub thresholds: Thresholds,
 }
@@ -127,7 +127,9 @@ pub struct Outcome {
     /// Code that ran as the signer's account: the account and the code.
     pub delegated: Vec<(Address, Address)>,
     /// What differed when the environment did: the name of each difference.
-    pub environments: Vec<String>,
+    pub environments: Vec<&'static str>,
+    /// Whether another environment could not be tried though the code asks for its environment.
+    pub is_elsewhere_unknown: bool,
 }
 
 /// A change of a balance.
@@ -180,8 +182,10 @@ pub struct Transaction {
 /// A contract that is about to be deployed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deployment {
-    /// Whether a list knows this code as malicious: the list.
-    pub listed_in: Option<String>,
+    /// Where it would be.
+    pub address: Option<Address>,
+    /// The lists that know this code as malicious; nothing when no list of codes was asked.
+    pub listed_in: Option<Vec<String>>,
     /// Whether its runtime code can destroy itself.
     pub self_destructs: bool,
     /// Whether its code can be replaced by other code at the same address.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::{Address, I256};
 use serde_json::{Value, json};
 
+use super::poison::dust;
 use super::{Bench, Delta, Outcome, Severity};
 use crate::decode::action::{Action, Handover, Power};
 use crate::decode::role::Role;
@@ -22,6 +23,9 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
         let why = "the outcome depends on who builds the block, when, or on who looks";
         bench.risk("env.differs", Severity::Quarantine, why, json!({ "differs": what }));
     }
+    if outcome.is_elsewhere_unknown {
+        bench.unknown("env.differs");
+    }
     if outcome.is_reverted {
         return;
     }
@@ -33,16 +37,32 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
     receivers(bench, outcome);
 }
 
-/// What the signer gives and gets.
+/// What the signer gives and gets. Dust that comes back is nothing: a thief can spare it.
 pub(super) fn own_deltas<'o>(bench: &Bench<'_>, outcome: &'o Outcome) -> Option<(Vec<&'o Delta>, Vec<&'o Delta>)> {
     let signer = bench.context.signer?;
     let own = outcome.deltas.iter().filter(|delta| delta.owner == signer && !delta.change.is_zero());
-    Some(own.partition(|delta| delta.change.is_negative()))
+    let (given, mut got): (Vec<&Delta>, Vec<&Delta>) = own.partition(|delta| delta.change.is_negative());
+    got.retain(|delta| is_dust(bench, delta) != Some(true));
+    Some((given, got))
+}
+
+/// Whether an amount is next to nothing; unknown for a token that does not say its decimals.
+fn is_dust(bench: &Bench<'_>, delta: &Delta) -> Option<bool> {
+    if delta.id.is_some() {
+        return Some(false);
+    }
+    Some(delta.change.unsigned_abs() <= dust(bench, delta.token)?)
 }
 
 fn balance(bench: &mut Bench<'_>, outcome: &Outcome) {
     let Some((given, got)) = own_deltas(bench, outcome) else { return bench.unknown("diff.nothing_in") };
-    if given.is_empty() || !got.is_empty() || is_payment(bench) {
+    if given.is_empty() || is_payment(bench) {
+        return;
+    }
+    if !got.is_empty() {
+        if got.iter().all(|delta| is_dust(bench, delta).is_none()) {
+            bench.unknown("diff.nothing_in");
+        }
         return;
     }
     let is_known = bench.calls.iter().filter_map(|call| call.raw.to).any(|to| bench.is_trusted(to));

@@ -40,14 +40,14 @@ pub(super) fn looks_like(one: Address, other: Address) -> bool {
 
 fn recipient(bench: &mut Bench<'_>, to: Address) {
     let Some(known) = &bench.context.counterparties else { return bench.unknown("poison.look_alike") };
-    if known.contains(&to) {
-        return;
-    }
-    if let Some(original) = known.iter().find(|other| looks_like(to, **other)) {
-        let evidence = json!({ "recipient": to, "looks_like": original });
-        let why = "the recipient looks like somebody the signer dealt with, and is another";
-        bench.risk("poison.look_alike", Severity::Quarantine, why, evidence);
-    }
+    let Some(original) = known.iter().find(|other| looks_like(to, **other)) else { return };
+    let evidence = json!({ "recipient": to, "looks_like": original });
+    // A hostile contract that the signer once called may have put the look-alike into the history.
+    let (severity, why) = match known.contains(&to) {
+        true => (Severity::Warn, "two whom the signer dealt with look alike, and one of them is the recipient"),
+        false => (Severity::Quarantine, "the recipient looks like somebody the signer dealt with, and is another"),
+    };
+    bench.risk("poison.look_alike", severity, why, evidence);
 }
 
 fn amount(bench: &mut Bench<'_>, movement: &Movement) {
@@ -80,7 +80,7 @@ fn amount(bench: &mut Bench<'_>, movement: &Movement) {
 }
 
 /// The largest amount that is dust: for the native coin as configured, for a token the same part of its unit.
-fn dust(bench: &Bench<'_>, token: Option<Address>) -> Option<U256> {
+pub(super) fn dust(bench: &Bench<'_>, token: Option<Address>) -> Option<U256> {
     let dust = bench.context.thresholds.dust;
     let Some(token) = token else { return Some(dust) };
     let decimals = bench.facts(token)?.token.as_ref()?.decimals?;

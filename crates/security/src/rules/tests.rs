@@ -129,7 +129,7 @@ fn with(change: impl FnOnce(&mut Context)) -> Context {
         counterparties: Some(BTreeSet::new()),
         outcome: Some(Outcome::default()),
         transaction: Some(Transaction { chain_id: Some(1), account_nonce: Some(0), ..Transaction::default() }),
-        deployment: Some(Deployment::default()),
+        deployments: vec![Some(unremarkable())],
         ..Context::default()
     };
     change(&mut context);
@@ -163,7 +163,12 @@ fn sending(change: impl FnOnce(&mut Transaction)) -> Context {
 }
 
 fn scanning(change: impl FnOnce(&mut Deployment)) -> Context {
-    with(|context| change(context.deployment.as_mut().unwrap()))
+    with(|context| change(context.deployments[0].as_mut().unwrap()))
+}
+
+/// A deployment that was scanned and that no list names.
+fn unremarkable() -> Deployment {
+    Deployment { listed_in: Some(Vec::new()), ..Deployment::default() }
 }
 
 fn delta(owner: Address, token: Option<Address>, change: i64) -> Delta {
@@ -288,7 +293,7 @@ fn outcomes() -> Vec<Case> {
     use Severity::{Block, Quarantine, Warn};
     let plain = || call("stake(uint256)", vec![number(5)]);
     let claim = || raw(5, encoded("claim()", vec![]));
-    let gain = || moved(&[(ME, -5), (ME, 9)]);
+    let gain = || moved(&[(ME, -5), (ME, 20_000_000_000_000)]);
     let from = |victim: Address| encoded(TRANSFER_FROM, vec![victim.into(), SPENDER.into(), number(5)]);
     let step = |to: u8| {
         let data = encoded(TRANSFER, vec![OTHER.into(), number(5)]);
@@ -322,7 +327,7 @@ fn outcomes() -> Vec<Case> {
         case(
             "env.differs",
             Quarantine,
-            (plain(), seeing(|outcome| outcome.environments = vec!["coinbase".to_owned()])),
+            (plain(), seeing(|outcome| outcome.environments = vec!["status"])),
             (plain(), usual()),
         ),
         case("drain.claim", Block, (claim(), moved(&[(ME, -5)])), (claim(), gain())),
@@ -347,12 +352,7 @@ fn poisonings() -> Vec<Case> {
     let imitation = about(TOKEN, |facts| facts.token.as_mut().unwrap().imitates = Some(OTHER));
     let unit = 1_000_000_000_000_000_000;
     vec![
-        case(
-            "poison.look_alike",
-            Quarantine,
-            (pay(twin, unit), knows(&[real])),
-            (pay(twin, unit), knows(&[twin, real])),
-        ),
+        case("poison.look_alike", Quarantine, (pay(twin, unit), knows(&[real])), (pay(real, unit), knows(&[real]))),
         case("poison.zero_value", Warn, (pay(OTHER, 0), usual()), (pay(OTHER, unit), usual())),
         case("poison.dust", Note, (pay(OTHER, 3), usual()), (pay(OTHER, unit), usual())),
         case("poison.token_look_alike", Quarantine, (pay(OTHER, unit), imitation), (pay(OTHER, unit), usual())),
@@ -377,7 +377,7 @@ fn transactions() -> Vec<Case> {
         case(
             "deploy.listed",
             Block,
-            (deploying(1), scanning(|scan| scan.listed_in = Some("test".to_owned()))),
+            (deploying(1), scanning(|scan| scan.listed_in = Some(vec!["test".to_owned()]))),
             deploy(),
         ),
         case("deploy.changes_code", Quarantine, (deploying(1), scanning(|scan| scan.changes_code = true)), deploy()),
@@ -479,8 +479,67 @@ fn a_rule_without_its_facts_is_unknown_and_not_passed() {
 }
 
 #[test]
+fn a_deployment_that_was_not_scanned_is_unknown_and_not_passed() {
+    let ids = ["deploy.listed", "deploy.self_destructs", "deploy.changes_code", "deploy.privileged"];
+    let unscanned = |deployments| with(|context| context.deployments = deployments);
+    for (subject, deployments) in [
+        (deploying(1), Vec::new()),
+        // Made by a contract that is called, beside one that was scanned.
+        (approve(5), vec![Some(unremarkable()), None]),
+    ] {
+        let judgement = judge(&subject, &unscanned(deployments));
+        assert!(ids.iter().all(|id| judgement.unknown.contains(id)), "{judgement:?}");
+    }
+    let unlisted = judge(&deploying(1), &unscanned(vec![Some(Deployment::default())]));
+    assert_eq!(unlisted.unknown, BTreeSet::from(["deploy.listed"]));
+}
+
+#[test]
+fn what_could_not_be_tried_elsewhere_is_unknown_and_not_passed() {
+    let judgement = judge(&approve(5), &seeing(|outcome| outcome.is_elsewhere_unknown = true));
+    assert_eq!(judgement.unknown, BTreeSet::from(["env.differs"]));
+}
+
+#[test]
+fn two_addresses_that_look_alike_are_told_also_where_both_were_paid() {
+    let twin = address!("22220000000000000000000000000000000022ff");
+    let real = address!("2222aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa22ff");
+    let knows = with(|context| context.counterparties = Some([twin, real].into()));
+    for to in [twin, real] {
+        let judgement = judge(&call(TRANSFER, vec![to.into(), number(1_000_000)]), &knows);
+        let risk = judgement.risks.iter().find(|risk| risk.id == "poison.look_alike").unwrap();
+        assert_eq!(risk.severity, Severity::Warn);
+    }
+}
+
+#[test]
+fn dust_that_comes_back_is_nothing() {
+    let stake = || call("stake(uint256)", vec![number(5)]);
+    let unit = 1_000_000_000_000_000_000;
+    let back = |change: i64| {
+        let mut context = moved(&[(ME, -unit)]);
+        context.outcome.as_mut().unwrap().deltas.push(delta(ME, Some(TOKEN), change));
+        context
+    };
+    assert!(judge(&stake(), &back(1)).has("diff.nothing_in"));
+    assert!(!judge(&stake(), &back(unit)).has("diff.nothing_in"));
+    // A token that does not say its decimals: nobody knows how little that is.
+    let mut unknown = back(unit);
+    unknown.addresses.get_mut(&TOKEN).unwrap().token = None;
+    let judgement = judge(&stake(), &unknown);
+    assert!(!judgement.has("diff.nothing_in") && judgement.unknown.contains("diff.nothing_in"), "{judgement:?}");
+    // One NFT is no dust.
+    let mut nft = back(1);
+    nft.outcome.as_mut().unwrap().deltas[1].id = Some(U256::from(7));
+    assert!(!judge(&stake(), &nft).has("diff.nothing_in"));
+    // A claim that takes coins and gives dust takes coins.
+    let claim = raw(5, encoded("claim()", vec![]));
+    assert!(judge(&claim, &back(1)).has("drain.claim"));
+}
+
+#[test]
 fn a_message_is_not_unknown_for_want_of_a_run() {
-    let context = Context { outcome: None, transaction: None, deployment: None, ..usual() };
+    let context = Context { outcome: None, transaction: None, deployments: Vec::new(), ..usual() };
     assert_eq!(judge(&note(r#"{"chainId":1}"#, r#"{"x":1}"#), &context), Judgement::default());
     assert!(judge(&approve(5), &context).unknown.iter().all(|id| BEYOND_INPUT.contains(id)));
     assert!(BEYOND_INPUT.iter().all(|id| IDS.contains(id)));

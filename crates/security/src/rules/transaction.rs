@@ -12,6 +12,12 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
             deployed(bench, *init_code);
         }
     }
+    for deployment in &bench.context.deployments {
+        match deployment {
+            Some(scan) => scanned(bench, scan),
+            None => not_scanned(bench),
+        }
+    }
     if !matches!(bench.decoded, Decoded::Call(_)) {
         return;
     }
@@ -76,26 +82,37 @@ fn deployed(bench: &mut Bench<'_>, init_code: usize) {
         let evidence = json!({ "bytes": init_code, "most": most });
         bench.risk("deploy.too_long", Severity::Block, "the init code is longer than any chain takes", evidence);
     }
-    let Some(scan) = &bench.context.deployment else {
-        let rules = ["deploy.listed", "deploy.self_destructs", "deploy.changes_code", "deploy.privileged"];
-        return rules.into_iter().for_each(|id| bench.unknown(id));
-    };
-    scanned(bench, scan);
+    if bench.context.deployments.is_empty() {
+        not_scanned(bench);
+    }
+}
+
+fn not_scanned(bench: &mut Bench<'_>) {
+    let rules = ["deploy.listed", "deploy.self_destructs", "deploy.changes_code", "deploy.privileged"];
+    rules.into_iter().for_each(|id| bench.unknown(id));
 }
 
 fn scanned(bench: &mut Bench<'_>, scan: &Deployment) {
-    if let Some(list) = &scan.listed_in {
-        bench.risk("deploy.listed", Severity::Block, "a list knows this code as malicious", json!({ "list": list }));
+    let address = scan.address;
+    match &scan.listed_in {
+        Some(lists) if !lists.is_empty() => {
+            let evidence = json!({ "address": address, "lists": lists });
+            bench.risk("deploy.listed", Severity::Block, "a list knows this code as malicious", evidence);
+        }
+        Some(_) => {}
+        None => bench.unknown("deploy.listed"),
     }
     if scan.changes_code {
         let why = "other code may later take the place of the code that is seen now";
-        bench.risk("deploy.changes_code", Severity::Quarantine, why, json!({}));
+        bench.risk("deploy.changes_code", Severity::Quarantine, why, json!({ "address": address }));
     }
     if scan.self_destructs {
-        bench.risk("deploy.self_destructs", Severity::Warn, "the contract can destroy itself", json!({}));
+        let why = "the contract can destroy itself";
+        bench.risk("deploy.self_destructs", Severity::Warn, why, json!({ "address": address }));
     }
     for privilege in &scan.privileges {
         let why = "the contract gives somebody power over what others hold in it";
-        bench.risk("deploy.privileged", Severity::Warn, why, json!({ "privilege": privilege }));
+        let evidence = json!({ "address": address, "privilege": privilege });
+        bench.risk("deploy.privileged", Severity::Warn, why, evidence);
     }
 }

@@ -1,9 +1,12 @@
 //! The tokens that a transaction buys, each tried out: one that cannot be sold is not worth having.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::Address;
-use surety_evm::{Snapshot, TokenChange};
+use surety_evm::{Snapshot, StateError, TokenChange};
 
 use super::Check;
+use crate::decode::Decoded;
 use crate::envelope::Reason;
 use crate::rules::{Risk, Severity};
 use crate::simulate::Simulated;
@@ -26,15 +29,22 @@ const LOSSES: [(&str, &str, Severity); 6] = [
     ("gas_abuse", "token.gas_abuse", Severity::Warn),
 ];
 
-/// Tries what the sender has more of after the transaction. No check where that is nothing.
+/// From this tax on selling is dear, in basis points, and how bad that is.
+const SELL_TAXES: [(u64, Severity); 2] = [(3_000, Severity::Quarantine), (1_000, Severity::Warn)];
+
+/// Tries what the transaction buys. No check where that is nothing.
 pub(super) fn check(
     snapshot: Result<&Snapshot, Reason>,
     simulated: &Result<Option<Simulated>, Reason>,
+    decoded: &Decoded,
 ) -> Option<Check> {
     let (Ok(snapshot), Ok(Some(simulated))) = (snapshot, simulated) else { return None };
-    let bought = bought(simulated);
     let mut risks = Vec::new();
     let mut unknown = None;
+    let bought = match bought(snapshot, simulated, decoded) {
+        Ok(bought) => bought,
+        Err(error) => return Some(Check::missing("token", BUDGET_MS, reason(&error))),
+    };
     for token in bought.iter().take(MAX_BOUGHT) {
         match assess(snapshot, *token, &Params::default(), None) {
             Ok(report) => {
@@ -61,12 +71,46 @@ pub(super) fn check(
     }
 }
 
-/// Tokens of which the sender has more afterwards.
-fn bought(simulated: &Simulated) -> Vec<Address> {
-    let mine = simulated.simulation.changes.tokens.iter().filter(|change| change.account == simulated.call.from);
-    // What the sender deploys itself is judged as a deployment; before it there is nothing to try.
-    let own = simulated.simulation.outcome.created;
-    mine.filter(|change| grew(change) && Some(change.token) != own).map(|change| change.token).collect()
+/// Tokens of which the sender has more afterwards; and where the sender pays for it with something else, those of which a
+/// wallet or somebody named in the call has more.
+fn bought(snapshot: &Snapshot, simulated: &Simulated, decoded: &Decoded) -> Result<BTreeSet<Address>, StateError> {
+    let Simulated { call, simulation, .. } = simulated;
+    let changes = &simulation.changes;
+    let given: BTreeSet<Address> = changes
+        .tokens
+        .iter()
+        .filter(|change| change.account == call.from && fell(change))
+        .map(|one| one.token)
+        .collect();
+    let pays_coins = changes.native.iter().any(|change| change.account == call.from && change.after < change.before);
+    let named: BTreeSet<Address> = decoded.addresses().into_iter().collect();
+    let mut bought = BTreeSet::new();
+    for change in changes.tokens.iter().filter(|change| grew(change)) {
+        // What the sender deploys itself is judged as a deployment; before it there is nothing to try.
+        if Some(change.token) == simulation.outcome.created || given.contains(&change.token) {
+            continue;
+        }
+        let is_for_other = || -> Result<bool, StateError> {
+            let pays = pays_coins || !given.is_empty();
+            // Pools on the way are contracts that nobody names.
+            Ok(pays && (named.contains(&change.account) || is_wallet(snapshot, change.account)?))
+        };
+        if change.account == call.from || is_for_other()? {
+            bought.insert(change.token);
+        }
+    }
+    Ok(bought)
+}
+
+fn is_wallet(snapshot: &Snapshot, account: Address) -> Result<bool, StateError> {
+    Ok(snapshot.source.account(account)?.is_none_or(|account| !account.has_code()))
+}
+
+fn fell(change: &TokenChange) -> bool {
+    match change.before.zip(change.after) {
+        Some((before, after)) => after < before,
+        None => change.logged_out > change.logged_in,
+    }
 }
 
 /// By balances; by logs for a token that does not say its balances.
@@ -78,6 +122,15 @@ fn grew(change: &TokenChange) -> bool {
 }
 
 fn losses(token: Address, report: &Report) -> Vec<Risk> {
+    let tax_bps =
+        report.probe.as_ref().filter(|_| report.fields.contains_key("sell_tax")).map(|probe| probe.sell_tax_bps);
+    let dear = SELL_TAXES.iter().find(|(from, _)| tax_bps.is_some_and(|bps| bps >= *from));
+    let tax = dear.map(|(_, severity)| Risk {
+        id: "token.sell_tax",
+        severity: *severity,
+        message: format!("selling the token {} costs {} of 10,000 parts", lower(token), tax_bps.unwrap_or_default()),
+        evidence: Vec::new(),
+    });
     let set = LOSSES.iter().filter(|(field, _, _)| report.flag(field) == Some(true));
     let risk = |(field, id, severity): &(&'static str, &'static str, Severity)| Risk {
         id,
@@ -85,7 +138,7 @@ fn losses(token: Address, report: &Report) -> Vec<Risk> {
         message: format!("the token {} has {field}", lower(token)),
         evidence: Vec::new(),
     };
-    set.map(risk).collect()
+    set.map(risk).chain(tax).collect()
 }
 
 fn why(report: &Report) -> Reason {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, I256, U256};
-use surety_evm::{FrameKind, Role, Session, Simulation, StateError};
+use surety_evm::{AssetChanges, FrameKind, Role, Session, Simulation, StateError};
 
 use crate::address::Standing;
 use crate::decode::action::{Extent, Power};
+use crate::history::History;
 use crate::parties::Parties;
 use crate::rules::context::{self, AddressFacts, Delta, Label, SeenGrant, Token};
 use crate::simulate::Simulated;
@@ -23,9 +24,18 @@ pub(crate) fn addresses(
     asked: &BTreeSet<Address>,
     parties: &mut Parties<'_>,
     session: Option<&Session>,
+    history: Option<&History>,
     names: &BTreeMap<Address, Named>,
 ) -> Result<BTreeMap<Address, AddressFacts>, StateError> {
-    asked.iter().map(|address| Ok((*address, facts(*address, parties, session, names)?))).collect()
+    let facts_of = |address: &Address| {
+        let mut facts = facts(*address, parties, session, names)?;
+        if let (Some(true), Some(session), Some(history)) = (facts.has_code, session, history) {
+            let made = history.created(*address);
+            facts.age_blocks = made.map(|block| session.head().number.saturating_sub(block));
+        }
+        Ok((*address, facts))
+    };
+    asked.iter().map(facts_of).collect()
 }
 
 fn facts(
@@ -104,6 +114,20 @@ pub(crate) fn touched(simulation: &Simulation) -> BTreeSet<Address> {
 /// What a simulation saw, in the words of the rules.
 pub(crate) fn outcome(simulated: &Simulated) -> context::Outcome {
     let Simulation { outcome, changes } = &simulated.simulation;
+    context::Outcome {
+        is_reverted: !outcome.is_success(),
+        deltas: deltas(changes),
+        grants: grants(&simulated.simulation),
+        disagreeing: changes.disagreements().map(|change| change.token).collect::<BTreeSet<_>>().into_iter().collect(),
+        handovers: changes.ownership.iter().filter_map(|change| Some((change.contract, power(change.role)?))).collect(),
+        delegated: delegated(simulated),
+        environments: simulated.elsewhere.clone().unwrap_or_default(),
+        is_elsewhere_unknown: simulated.elsewhere.is_err(),
+    }
+}
+
+/// What each owner has more or less, of everything that is known before and after.
+pub(super) fn deltas(changes: &AssetChanges) -> Vec<Delta> {
     let mut deltas: Vec<Delta> = Vec::new();
     let mut add = |owner, token, id, before: Option<U256>, after: Option<U256>| {
         if let (Some(before), Some(after)) = (before, after) {
@@ -124,15 +148,7 @@ pub(crate) fn outcome(simulated: &Simulated) -> context::Outcome {
         add(from, Some(change.token), Some(change.id), Some(U256::from(1)), Some(U256::ZERO));
         add(to, Some(change.token), Some(change.id), Some(U256::ZERO), Some(U256::from(1)));
     }
-    context::Outcome {
-        is_reverted: !outcome.is_success(),
-        deltas,
-        grants: grants(&simulated.simulation),
-        disagreeing: changes.disagreements().map(|change| change.token).collect::<BTreeSet<_>>().into_iter().collect(),
-        handovers: changes.ownership.iter().filter_map(|change| Some((change.contract, power(change.role)?))).collect(),
-        delegated: delegated(simulated),
-        environments: Vec::new(),
-    }
+    deltas
 }
 
 fn grants(simulation: &Simulation) -> Vec<SeenGrant> {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use surety_evm::{Session, Snapshot};
+use surety_evm::Session;
 
 use super::{Around, Question, facts};
 use crate::decode::{self, Decoded, Inferred, Input, Known};
 use crate::envelope::{Reason, Unknown};
+use crate::history::History;
 use crate::parties::Parties;
-use crate::rules::context::{AddressFacts, Thresholds};
+use crate::rules::context::{AddressFacts, Deployment, Thresholds};
 use crate::rules::{self, Context, Judgement};
 use crate::simulate::{LIMITS, Simulated};
 use crate::state::reason;
@@ -31,7 +32,8 @@ const OF_A_RUN: [&str; 3] = ["approve.not_asked", "approve.left_over", "drain.sp
 pub(crate) fn read(question: &Question, around: Around<'_>, parties: &mut Parties<'_>) -> Read {
     let session = around.snapshot.map(|snapshot| Session::new(snapshot, LIMITS));
     let decoded = decoded(question, session.as_ref().ok());
-    let Judged { mut judgement, addresses, state } = judge(question, &decoded, &Ok(None), around.snapshot, parties);
+    let facts = Facts { question, decoded: &decoded, simulated: None, deployments: Vec::new() };
+    let Judged { mut judgement, addresses, state } = judge(facts, around, parties);
     let of_a_run = |id: &str| id.starts_with("diff.") || id.starts_with("env.") || OF_A_RUN.contains(&id);
     judgement.unknown.retain(|id| !of_a_run(id));
     let lists = parties.unknown("lists").map(|unknown| unknown.reason);
@@ -62,25 +64,28 @@ pub(super) struct Judged {
     pub(super) state: Result<(), Reason>,
 }
 
+/// What is judged.
+pub(super) struct Facts<'a> {
+    pub(super) question: &'a Question,
+    pub(super) decoded: &'a Decoded,
+    pub(super) simulated: Option<&'a Simulated>,
+    pub(super) deployments: Vec<Option<Deployment>>,
+}
+
 /// Lets the rules judge what was decoded, and each delegation that the transaction brings besides.
-pub(super) fn judge(
-    question: &Question,
-    decoded: &Decoded,
-    simulated: &Result<Option<Simulated>, Reason>,
-    snapshot: Result<&Snapshot, Reason>,
-    parties: &mut Parties<'_>,
-) -> Judged {
-    let simulated = simulated.as_ref().ok().and_then(Option::as_ref);
+pub(super) fn judge(judged: Facts<'_>, around: Around<'_>, parties: &mut Parties<'_>) -> Judged {
+    let Facts { question, decoded, simulated, deployments } = judged;
+    let Around { snapshot, history, .. } = around;
     let delegations = question.delegations();
     let asked = asked(question, decoded, &delegations, simulated);
     let none = BTreeMap::new();
     let names: &BTreeMap<Address, Named> = simulated.map_or(&none, |simulated| &simulated.names);
     // What stood before the transaction: a spender that it makes itself has no code yet.
     let session = snapshot.ok().map(|snapshot| Session::new(snapshot, LIMITS));
-    let (addresses, state) = match facts::addresses(&asked, parties, session.as_ref(), names) {
+    let (addresses, state) = match facts::addresses(&asked, parties, session.as_ref(), history, names) {
         Ok(addresses) => (addresses, Ok(())),
         // Without a session nothing is read, so that lists still count.
-        Err(error) => (facts::addresses(&asked, parties, None, names).unwrap_or_default(), Err(reason(&error))),
+        Err(error) => (facts::addresses(&asked, parties, None, None, names).unwrap_or_default(), Err(reason(&error))),
     };
     let context = Context {
         chain_id: Some(question.chain_id),
@@ -88,19 +93,26 @@ pub(super) fn judge(
         now: snapshot.ok().map(|snapshot| snapshot.head.timestamp),
         site: question.site.clone(),
         addresses,
-        counterparties: None,
+        counterparties: counterparties(question, history),
         outcome: simulated.filter(|simulated| simulated.is_complete()).map(facts::outcome),
         transaction: question.transaction(session.as_ref()),
-        deployment: None,
+        deployments,
         thresholds: Thresholds::default(),
     };
     let mut judgement = rules::judge(decoded, &context);
     for delegation in &delegations {
-        let more = rules::judge(delegation, &Context { outcome: None, transaction: None, ..context.clone() });
+        let alone = Context { outcome: None, transaction: None, deployments: Vec::new(), ..context.clone() };
+        let more = rules::judge(delegation, &alone);
         judgement.risks.extend(more.risks.into_iter().filter(|risk| risk.id.starts_with("delegate.")));
         judgement.unknown.extend(more.unknown.into_iter().filter(|id| id.starts_with("delegate.")));
     }
     Judged { judgement, addresses: context.addresses, state }
+}
+
+/// Whom the signer paid before, where the chain's history tells.
+fn counterparties(question: &Question, history: Option<&History>) -> Option<BTreeSet<Address>> {
+    let paid = history?.paid(question.signer()?)?;
+    Some(paid.into_iter().map(Address::from).collect())
 }
 
 /// Everybody whom it names, brings or touches.

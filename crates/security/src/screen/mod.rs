@@ -5,6 +5,8 @@
 
 mod bought;
 mod checks;
+mod deployed;
+mod environment;
 mod facts;
 mod judge;
 mod question;
@@ -18,15 +20,16 @@ use crate::address::Standing;
 use crate::decode::Decoded;
 use crate::envelope::{Reason, Refusal, Unknown, Verdict as Said, raw};
 use crate::evidence::Item;
+use crate::history::History;
 use crate::json;
 use crate::lists::Dataset;
 use crate::parties::Parties;
 use crate::rules::{Risk, Severity};
 use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
 use crate::simulate::{LIMITS, Simulated, evidence, simulate};
-use crate::state::{State, reason};
+use crate::state::{Pinned, State, reason};
 use crate::views::lower;
-use judge::{Judged, Why, decoded, judge};
+use judge::{Facts, Judged, Why, decoded, judge};
 
 pub use checks::{Check, Outcome, Screened, Verdict};
 pub(crate) use judge::read;
@@ -39,6 +42,16 @@ pub struct Around<'a> {
     pub snapshot: Result<&'a Snapshot, Reason>,
     /// What is sent before it, in the same bundle or batch.
     pub before: &'a [Call],
+    /// The chain's history up to the snapshot's block, where there is one.
+    pub history: Option<&'a History>,
+}
+
+impl<'a> Around<'a> {
+    /// A state, with its history, and nothing that is sent before.
+    pub(crate) fn of(state: &'a State) -> Self {
+        let history = state.pinned().and_then(Pinned::history);
+        Self { snapshot: state.snapshot(), before: &[], history }
+    }
 }
 
 /// A verdict with what it rests on.
@@ -66,10 +79,19 @@ pub fn screen(question: &Question, around: Around<'_>, parties: &mut Parties<'_>
         // A message is not run.
         (What::Message(_), _) => Ok(None),
     };
-    let Judged { judgement, state, .. } = judge(question, &decoded, &simulated, around.snapshot, parties);
+    let ran = simulated.as_ref().ok().and_then(Option::as_ref);
+    let deployments = match (ran, &session) {
+        (Some(ran), Ok(session)) => deployed::deployments(session, ran, parties),
+        _ => Vec::new(),
+    };
+    let facts = Facts { question, decoded: &decoded, simulated: ran, deployments };
+    let Judged { judgement, state, .. } = judge(facts, around, parties);
     let ran = match &simulated {
         // What moved besides was not read: it may be what matters.
         Ok(Some(ran)) if !ran.is_complete() || ran.simulation.changes.incomplete => Err(Reason::OutOfGasBudget),
+        Ok(Some(ran)) if ran.elsewhere.is_err() => {
+            ran.elsewhere.as_ref().map_or_else(|reason| Err(*reason), |_| Ok(()))
+        }
         Ok(_) => state,
         Err(reason) => Err(*reason),
     };
@@ -81,7 +103,7 @@ pub fn screen(question: &Question, around: Around<'_>, parties: &mut Parties<'_>
     };
     let mut checks = vec![lists];
     checks.extend(checks::of(&judgement, ran));
-    checks.extend(bought::check(around.snapshot, &simulated));
+    checks.extend(bought::check(around.snapshot, &simulated, &decoded));
     if !question.is_transaction() {
         checks.retain(|check| check.name != "simulation");
     }
@@ -91,12 +113,17 @@ pub fn screen(question: &Question, around: Around<'_>, parties: &mut Parties<'_>
     Grounds { screened, decoded, simulated, risks, unknown }
 }
 
-/// Runs what comes before, then the call.
+/// Runs what comes before, then the call, and the call in another block where it asks what block it is in.
 fn run(session: &mut Session, before: &[Call], call: &Call) -> Result<Option<Simulated>, Reason> {
     for earlier in before {
         session.run(earlier).map_err(|error| reason(&error))?;
     }
-    simulate(session, call).map(Some).map_err(|error| reason(&error))
+    let start = session.checkpoint();
+    let mut simulated = simulate(session, call).map_err(|error| reason(&error))?;
+    if simulated.is_complete() {
+        simulated.elsewhere = environment::differences(session, &start, &simulated);
+    }
+    Ok(Some(simulated))
 }
 
 /// What lists say of everybody who was asked about by now.
@@ -130,14 +157,25 @@ fn unknown(screened: &Screened, why: &Why) -> Vec<Unknown> {
     unknown
 }
 
+/// A question with the request that asked it: what is gathered for all services that decode or screen something.
+pub(crate) struct Asked {
+    pub(crate) question: Question,
+    pub(crate) request: Request,
+}
+
+impl Asked {
+    pub(crate) fn gathered<'a>(self, sources: Sources<'a>, state: State) -> Gathered<'a> {
+        Gathered::about(sources.lists, self, state)
+    }
+
+    pub(crate) fn of<'g>(gathered: &'g Gathered<'_>) -> Result<&'g Self, Refusal> {
+        gathered.question().ok_or_else(|| Refusal::Server("nothing was gathered".to_owned()))
+    }
+}
+
 /// The service.
 #[derive(Debug)]
 pub struct Screen;
-
-struct Asked {
-    question: Question,
-    request: Request,
-}
 
 impl Service for Screen {
     fn name(&self) -> &'static str {
@@ -164,21 +202,16 @@ impl Service for Screen {
         let body: question::Body = json::read(&request.body)?;
         let chain_id = body.chain_id.chain()?;
         let block = body.block()?;
-        let state = match sources.chains.contains_key(&chain_id) {
-            true => sources.pin(chain_id, block)?,
-            false => State::Absent(Reason::NoState),
-        };
+        let state = State::of_any(sources, chain_id, block)?;
         let base_fee = state.pinned().map_or(0, |pinned| pinned.head().base_fee);
         let question = body.question(chain_id, base_fee)?;
-        Ok(Gathered::about(sources.lists, Asked { question, request: request.clone() }, state))
+        Ok(Asked { question, request: request.clone() }.gathered(sources, state))
     }
 
     fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Said<'a>, Refusal> {
-        let Some(Asked { question, request }) = gathered.question() else {
-            return Err(Refusal::Server("nothing was gathered".to_owned()));
-        };
+        let Asked { question, request } = Asked::of(gathered)?;
         let mut parties = Parties::new(gathered.lists, request);
-        let around = Around { snapshot: gathered.state.snapshot(), before: &[] };
+        let around = Around::of(&gathered.state);
         let grounds = screen(question, around, &mut parties);
         let items: Vec<Item> = grounds.simulated.iter().flatten().map(evidence).collect();
         Ok(Said::attested(raw(&grounds.screened), grounds.unknown).resting_on(parties.into_looked(), items))

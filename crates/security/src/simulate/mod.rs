@@ -16,7 +16,7 @@ use crate::evidence::{Item, Kind};
 use crate::json;
 use crate::lists::Dataset;
 use crate::parties::Parties;
-use crate::screen::{Around, Grounds, Question, screen};
+use crate::screen::{Around, Asked, Grounds, Question, screen};
 use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
 use crate::state::{Pinned, State};
 use crate::views::lower;
@@ -32,11 +32,6 @@ pub const LIMITS: Limits = Limits { gas: 30_000_000, steps: 4_000_000, session_s
 /// The service.
 #[derive(Debug)]
 pub struct TxSimulate;
-
-struct Asked {
-    question: Question,
-    request: Request,
-}
 
 impl Service for TxSimulate {
     fn name(&self) -> &'static str {
@@ -67,17 +62,14 @@ impl Service for TxSimulate {
         let state = sources.pin(chain_id, block)?;
         let base_fee = state.pinned().map_or(0, |pinned| pinned.head().base_fee);
         let question = Question::of_transaction(&tried, chain_id, base_fee)?;
-        Ok(Gathered::about(sources.lists, Asked { question, request: request.clone() }, state))
+        Ok(Asked { question, request: request.clone() }.gathered(sources, state))
     }
 
     fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Verdict<'a>, Refusal> {
-        let Some(Asked { question, request }) = gathered.question() else {
-            return Err(Refusal::Server("nothing was gathered".to_owned()));
-        };
+        let Asked { question, request } = Asked::of(gathered)?;
         let State::At(pinned) = &gathered.state else { return Ok(nothing(gathered.state.why_absent())) };
         let mut parties = Parties::new(gathered.lists, request);
-        let around = Around { snapshot: Ok(pinned.snapshot()), before: &[] };
-        let grounds = screen(question, around, &mut parties);
+        let grounds = screen(question, Around::of(&gathered.state), &mut parties);
         Ok(match &grounds.simulated {
             Ok(Some(simulated)) => said(simulated, &grounds, pinned, parties),
             Ok(None) => nothing(Reason::NoState),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::{Address, U256};
 use surety_evm::{AllowanceChange, Call, Session, Simulation, StateError, Status};
 
+use crate::envelope::Reason;
 use crate::views::{Named, balanceOfCall, named, view};
 
 /// Most tokens whose names are read.
@@ -27,6 +28,10 @@ pub struct Simulated {
     pub exposures: Vec<Exposure>,
     /// Gas used times its price, in wei.
     pub fee: U256,
+    /// The producer of the block that it ran in.
+    pub coinbase: Address,
+    /// What it does otherwise in another block, or why that is not known; nothing where it was not tried or need not be.
+    pub elsewhere: Result<Vec<&'static str>, Reason>,
 }
 
 /// What a spender could take at once of what the owner holds, in base units.
@@ -56,7 +61,17 @@ pub fn simulate(session: &mut Session, call: &Call) -> Result<Simulated, StateEr
     let exposures = exposures(session, &simulation)?;
     let names = names(session, &simulation)?;
     let wallets = wallets(session, call, &simulation)?;
-    Ok(Simulated { call: call.clone(), simulation, names, wallets, exposures, fee })
+    let coinbase = session.head().coinbase;
+    Ok(Simulated {
+        call: call.clone(),
+        simulation,
+        names,
+        wallets,
+        exposures,
+        fee,
+        coinbase,
+        elsewhere: Ok(Vec::new()),
+    })
 }
 
 /// Allowances that grew.

@@ -15,7 +15,7 @@ use surety_security::{Chains, Sources};
 use crate::town::{ALICE, BOB, CHAIN, DRAINER, Town, approve, lists};
 
 /// The town after Alice approved the drainer for ever, and Bob for a while.
-fn chains(town: &Town) -> Chains {
+pub(crate) fn chains(town: &Town) -> Chains {
     let snapshot = Snapshot { head: surety_evm::Head::default(), source: Arc::new(town.world.clone()) };
     let mut session = Session::new(&snapshot, Limits::default());
     let mut logs = Vec::new();

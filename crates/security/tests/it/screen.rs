@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use surety_evm::StateError;
 use surety_primitives::Seconds;
+use surety_security::history::Past;
 use surety_security::router::{answer, request, respond};
 use surety_security::service::{Request, service_of};
 use surety_security::verify::{Error, recompute};
@@ -76,6 +77,197 @@ fn a_token_that_cannot_be_sold_is_not_bought() {
     );
     let honest = buy(town.token);
     assert_eq!(check(&honest, "token")["outcome"], "passed", "{honest}");
+}
+
+#[test]
+fn what_is_bought_for_another_is_tried_too_and_what_is_not_tried_is_unknown() {
+    let town = Town::new();
+    // Pays with its own tokens and sends what it takes of Alice's to Bob, who has no code: CALL twice with fixed data.
+    let calls = |tokens: &[Address]| {
+        let mut code = Vec::new();
+        for token in tokens {
+            code.extend(calling(*token, &taking(ALICE, BOB, 1_000)));
+        }
+        code.push(0x00);
+        code
+    };
+    let said = |tokens: &[Address]| {
+        let mut other = Town::new();
+        other.world.insert(SHOP, 1, U256::ZERO, Bytes::from(calls(tokens)));
+        for token in tokens {
+            other.allow(*token, SHOP);
+        }
+        let tx = json!({"from": TAKER, "to": SHOP, "value": "1000"});
+        let body = json!({"chain_id": CHAIN, "tx": tx}).to_string().into_bytes();
+        ask_on("screen", &lists(), &other.chains(), body)
+    };
+    let trap = said(&[town.trap]);
+    assert_eq!(check(&trap, "token")["severity"], "block", "{trap}");
+    let honest = said(&[town.token]);
+    assert_eq!(check(&honest, "token")["outcome"], "passed", "{honest}");
+    let many = said(&[town.token, town.liar, town.trap]);
+    assert_eq!(check(&many, "token")["reason"], "out_of_gas_budget", "{many}");
+    assert_ne!(many["result"]["verdict"], "allow");
+}
+
+/// A contract that sells.
+const SHOP: Address = Address::repeat_byte(0x5b);
+
+fn taking(from: Address, to: Address, value: u64) -> Vec<u8> {
+    use alloy_sol_types::SolCall;
+    crate::town::transferFromCall { from, to, value: U256::from(value) }.abi_encode()
+}
+
+/// Code that calls a contract with this data.
+fn calling(to: Address, data: &[u8]) -> Vec<u8> {
+    let mut code = Vec::new();
+    for (at, word) in data.chunks(32).enumerate() {
+        let mut padded = [0; 32];
+        padded[..word.len()].copy_from_slice(word);
+        // PUSH32 word PUSH1 place MSTORE
+        code.push(0x7f);
+        code.extend(padded);
+        code.extend([0x60, u8::try_from(at * 32).unwrap(), 0x52]);
+    }
+    // PUSH0 PUSH0 PUSH1 length PUSH0 PUSH0 PUSH20 to GAS CALL POP
+    code.extend([0x5f, 0x5f, 0x60, u8::try_from(data.len()).unwrap(), 0x5f, 0x5f, 0x73]);
+    code.extend(to.as_slice());
+    code.extend([0x5a, 0xf1, 0x50]);
+    code
+}
+
+fn screen_contract(code: &[u8], value: u64) -> Value {
+    let mut town = Town::new();
+    town.world.insert(SHOP, 1, U256::ZERO, Bytes::copy_from_slice(code));
+    screen(&town, SHOP, value, &Bytes::from_static(&[1, 2, 3, 4]))
+}
+
+fn has_risk(check: &Value, id: &str) -> bool {
+    check["evidence"].as_array().unwrap().iter().any(|risk| risk["id"] == id)
+}
+
+#[test]
+fn code_that_behaves_otherwise_in_another_block_is_found_out() {
+    // Works where nobody produces the block: COINBASE ISZERO PUSH1 8 JUMPI PUSH0 PUSH0 REVERT JUMPDEST STOP.
+    let reverts = [0x41, 0x15, 0x60, 8, 0x57, 0x5f, 0x5f, 0xfd, 0x5b, 0x00];
+    // Gives the coins back where the block's randomness is even: PREVRANDAO PUSH1 1 AND PUSH1 17 JUMPI, then
+    // PUSH0 four times CALLVALUE CALLER GAS CALL POP STOP JUMPDEST STOP.
+    let keeps = |asks: u8| {
+        vec![
+            asks, 0x60, 1, 0x16, 0x60, 17, 0x57, 0x5f, 0x5f, 0x5f, 0x5f, 0x34, 0x33, 0x5a, 0xf1, 0x50, 0x00, 0x5b, 0x00,
+        ]
+    };
+    // Also by the number of the block (7 here, so that it is kept here) and by the fee.
+    for code in [reverts.to_vec(), keeps(0x44), keeps(0x43), keeps(0x48)] {
+        let said = screen_contract(&code, 5_000_000_000_000_000);
+        assert!(has_risk(check(&said, "simulation"), "env.differs"), "{code:02x?}: {said}");
+        assert_eq!(said["result"]["verdict"], "quarantine");
+    }
+    // TIMESTAMP PUSH0 SSTORE: the time is written down, and nothing depends on it.
+    let honest = screen_contract(&[0x42, 0x5f, 0x55, 0x00], 0);
+    assert_eq!(check(&honest, "simulation")["outcome"], "passed", "{honest}");
+}
+
+#[test]
+fn code_that_does_too_much_in_another_block_is_unknown() {
+    // COINBASE PUSH1 5 JUMPI STOP JUMPDEST PUSH1 5 JUMP: loops where somebody produces the block.
+    let said = screen_contract(&[0x41, 0x60, 5, 0x57, 0x00, 0x5b, 0x60, 5, 0x56], 0);
+    assert_eq!(check(&said, "simulation")["reason"], "out_of_gas_budget", "{said}");
+    assert_eq!(said["result"]["verdict"], "warn");
+}
+
+/// Leaves a contract that anyone destroys: CALLER SELFDESTRUCT.
+const MAKES_DEADLY: [u8; 10] = [0x61, 0x33, 0xff, 0x5f, 0x52, 0x60, 2, 0x60, 0x1e, 0xf3];
+
+#[test]
+fn deployment_is_scanned() {
+    let town = Town::new();
+    let deploy = |code: &[u8]| {
+        let tx = json!({"from": ALICE, "data": Bytes::copy_from_slice(code)});
+        let body = json!({"chain_id": CHAIN, "tx": tx}).to_string().into_bytes();
+        ask_on("screen", &lists(), &town.chains(), body)
+    };
+    let deadly = deploy(&MAKES_DEADLY);
+    assert!(has_risk(check(&deadly, "rules"), "deploy.self_destructs"), "{deadly}");
+    // One STOP.
+    let harmless = deploy(&[0x60, 1, 0x60, 0, 0xf3]);
+    assert_eq!(check(&harmless, "rules")["severity"], "allow", "{harmless}");
+    assert_eq!(
+        check(&harmless, "rules")["unknown"],
+        json!([
+            "chain.missing",
+            "chain.wrong",
+            "deploy.listed",
+            "fee.absurd",
+            "nonce.gap",
+            "nonce.replaces_held",
+            "nonce.used"
+        ])
+    );
+    // A constructor that fails leaves nothing to scan, which is not clean.
+    let failing = deploy(&[0xfe]);
+    let unknown = check(&failing, "rules")["unknown"].as_array().unwrap();
+    assert!(unknown.contains(&json!("deploy.privileged")), "{failing}");
+}
+
+#[test]
+fn contracts_that_a_call_makes_are_scanned() {
+    // PUSH10 init code PUSH0 MSTORE, then CREATE, or CREATE2 with salt 0, of those ten bytes.
+    let start = [&[0x69][..], &MAKES_DEADLY, &[0x5f, 0x52]].concat();
+    let plain = [&start[..], &[0x60, 10, 0x60, 22, 0x5f, 0xf0, 0x50]].concat();
+    let said = screen_contract(&[&plain[..], &[0x00]].concat(), 0);
+    assert!(has_risk(check(&said, "rules"), "deploy.self_destructs"), "{said}");
+    assert!(!has_risk(check(&said, "rules"), "deploy.changes_code"), "{said}");
+    let salted = [&start[..], &[0x5f, 0x60, 10, 0x60, 22, 0x5f, 0xf5, 0x00]].concat();
+    assert!(has_risk(check(&screen_contract(&salted, 0), "rules"), "deploy.changes_code"));
+    // More than are scanned.
+    let many = screen_contract(&[plain.repeat(5), vec![0x00]].concat(), 0);
+    assert!(check(&many, "rules")["unknown"].as_array().unwrap().contains(&json!("deploy.privileged")), "{many}");
+}
+
+#[test]
+fn what_history_tells_is_judged() {
+    let town = Town::new();
+    let past = |created: Option<u64>, paid: &[Address]| Past {
+        to_block: 7,
+        created: [(town.trap.0.0, created)].into(),
+        paid: [(ALICE.0.0, Some(paid.iter().map(|other| other.0.0).collect()))].into(),
+        ..Past::default()
+    };
+    let ask = |past: &Past, data: Bytes| {
+        let (lists, chains) = (lists(), town.chains());
+        let question = Request { body: asked(town.token, 0, &data), ..request("", "proof=1", Seconds(0)).unwrap() };
+        let sources = Sources { past: Some(past), ..Sources::new(&lists, &chains) };
+        let reply = answer(service("screen"), sources, &question).unwrap();
+        recompute(service("screen"), &lists, &question, reply.body.as_bytes()).unwrap();
+        serde_json::from_str::<Value>(&reply.body).unwrap()
+    };
+    let approves = || approve(town.trap, U256::from(5));
+    let young = ask(&past(Some(5), &[]), approves());
+    assert!(has_risk(check(&young, "rules"), "approve.young"), "{young}");
+    let untold = ask(&past(None, &[]), approves());
+    assert!(check(&untold, "rules")["unknown"].as_array().unwrap().contains(&json!("approve.young")), "{untold}");
+    let mut twin = BOB.0.0;
+    twin[10] ^= 1;
+    let poisoned = ask(&past(None, &[Address::from(twin)]), transfer(BOB, 5));
+    assert!(has_risk(check(&poisoned, "rules"), "poison.look_alike"), "{poisoned}");
+    let usual = ask(&past(None, &[BOB]), transfer(BOB, 5));
+    assert!(!has_risk(check(&usual, "rules"), "poison.look_alike"), "{usual}");
+}
+
+#[test]
+fn dust_in_return_for_much_is_nothing() {
+    let town = Town::new();
+    let mut shop = town;
+    let token = shop.token;
+    // Takes coins and gives one unit of a token.
+    let code = [calling(token, &taking(ALICE, TAKER, 1)), vec![0x00]].concat();
+    shop.world.insert(SHOP, 1, U256::ZERO, code);
+    shop.allow(token, SHOP);
+    let tx = json!({"from": TAKER, "to": SHOP, "value": "5000000000000000000", "data": "0x01020304"});
+    let said =
+        ask_on("screen", &lists(), &shop.chains(), json!({"chain_id": CHAIN, "tx": tx}).to_string().into_bytes());
+    assert!(has_risk(check(&said, "simulation"), "diff.nothing_in"), "{said}");
 }
 
 #[test]

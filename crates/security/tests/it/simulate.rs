@@ -193,10 +193,10 @@ fn an_answer_is_computed_again_without_the_chain() {
     let reply = answer(&TxSimulate, Sources::new(&lists, &chains), &question).unwrap();
     let again = recompute(&TxSimulate, &lists, &question, reply.body.as_bytes()).unwrap();
     let replay = again.replay.unwrap();
-    reread(&replay, &*chains[&CHAIN]).unwrap();
+    reread(&replay, &chains[&CHAIN]).unwrap();
     let mut other = Town::new();
     other.world.set_balance(ALICE, U256::ZERO);
-    assert!(matches!(reread(&replay, &*other.chains()[&CHAIN]), Err(Error::OtherState(_))));
+    assert!(matches!(reread(&replay, &other.chains()[&CHAIN]), Err(Error::OtherState(_))));
     assert!(matches!(
         recompute(&TxSimulate, &Lists::default(), &question, reply.body.as_bytes()),
         Err(Error::List { .. })

@@ -84,6 +84,13 @@ impl Town {
         Self { world, token, liar, trap }
     }
 
+    /// Lets somebody take all of Alice's tokens.
+    pub(crate) fn allow(&mut self, token: Address, spender: Address) {
+        let mut session = Session::new(&snapshot(self.world.clone()), Limits::default());
+        assert!(session.run(&Call::new(ALICE, token, approve(spender, U256::MAX))).unwrap().is_success());
+        self.world.apply(session.changes());
+    }
+
     pub(crate) fn chains(&self) -> Chains {
         chains(Arc::new(self.world.clone()))
     }

@@ -32,7 +32,7 @@ impl Chain for Told {
 }
 
 /// The chain with what its logs from a block on tell. Blocks, on a thread that may.
-pub(super) fn read(chain: Arc<dyn Chain>, url: &str, from: u64, output: &Output) -> Result<Arc<dyn Chain>> {
+pub(crate) fn read(chain: Arc<dyn Chain>, url: &str, from: u64, output: &Output) -> Result<Arc<dyn Chain>> {
     let newest = chain.snapshot(None).map_err(|error| Failure::environment(format!("{url}: {error}")))?;
     let to = newest.head.number;
     output.progress(format_args!("reading approvals in blocks {from} to {to}"));

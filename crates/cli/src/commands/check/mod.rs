@@ -1,6 +1,6 @@
 //! `surety check`: one question to one security service, answered here and now.
 
-mod history;
+pub(super) mod history;
 mod words;
 
 use std::collections::BTreeMap;
