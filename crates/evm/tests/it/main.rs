@@ -6,6 +6,7 @@ mod canonical;
 mod chain;
 mod changes;
 mod differential;
+mod fuzz;
 mod hostile;
 mod index;
 mod npm;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use alloy_consensus::crypto::secp256k1;
 use alloy_consensus::{
-    SignableTransaction, TxEip1559, TxEip4844, TxEip4844Variant, TxEip4844WithSidecar, TxEip7702, TxEnvelope, TxLegacy,
+    SignableTransaction, TxEip1559, TxEip2930, TxEip4844, TxEip4844Variant, TxEip4844WithSidecar, TxEip7702,
+    TxEnvelope, TxLegacy,
 };
 use alloy_eips::eip2718::Encodable2718;
 use alloy_eips::eip4844::builder::{SidecarBuilder, SimpleCoder};
@@ -129,8 +130,7 @@ fn blobs_of_both_versions_are_read_and_checked() {
     assert!(matches!(transaction.check_blobs(), Err(TransactionError::Blobs(_))));
 }
 
-#[test]
-fn a_delegation_is_set_and_shown() {
+fn delegating() -> Vec<u8> {
     let authorization = Authorization { chain_id: U256::from(1), address: Address::repeat_byte(0xde), nonce: 1 };
     let signed = authorization.clone().into_signed(sign(authorization.signature_hash()));
     let transaction = TxEip7702 {
@@ -142,8 +142,28 @@ fn a_delegation_is_set_and_shown() {
         ..TxEip7702::default()
     };
     let signature = sign(transaction.signature_hash());
-    let bytes = TxEnvelope::from(transaction.into_signed(signature)).encoded_2718();
-    let transaction = Transaction::decode(&bytes).unwrap();
+    TxEnvelope::from(transaction.into_signed(signature)).encoded_2718()
+}
+
+/// One transaction of each type, those with blobs in both forms of their sidecar.
+pub(crate) fn of_every_type() -> Vec<Vec<u8>> {
+    let legacy = TxLegacy { chain_id: Some(1), gas_limit: 21_000, to: TxKind::Create, ..TxLegacy::default() };
+    let listed = TxEip2930 { chain_id: 1, gas_limit: 21_000, input: vec![1; 40].into(), ..TxEip2930::default() };
+    let (first, second) = (sign(legacy.signature_hash()), sign(listed.signature_hash()));
+    let blobs = || SidecarBuilder::<SimpleCoder>::from_slice(b"rollup");
+    vec![
+        TxEnvelope::from(legacy.into_signed(first)).encoded_2718(),
+        TxEnvelope::from(listed.into_signed(second)).encoded_2718(),
+        raw(transfer(0, 5)),
+        with_blobs(BlobTransactionSidecarVariant::Eip4844(blobs().build_4844().unwrap())),
+        with_blobs(BlobTransactionSidecarVariant::Eip7594(blobs().build_7594().unwrap())),
+        delegating(),
+    ]
+}
+
+#[test]
+fn a_delegation_is_set_and_shown() {
+    let transaction = Transaction::decode(&delegating()).unwrap();
     let simulation = funded().simulate(&transaction.call(1_000_000_000)).unwrap();
     let change = &simulation.changes.ownership[0];
     assert_eq!((change.contract, change.role), (sender(), Role::Delegate));

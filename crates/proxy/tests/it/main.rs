@@ -7,6 +7,7 @@ mod bad_input;
 mod chains;
 mod crash;
 mod duties;
+mod fuzz;
 mod gateway;
 mod happy;
 mod hold;

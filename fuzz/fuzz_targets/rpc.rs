@@ -1,0 +1,6 @@
+//! Requests of clients and answers of nodes: see the function.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| surety_fuzz::gateway::rpc(bytes));
