@@ -38,6 +38,8 @@ pub(crate) struct Overlay {
     pub(crate) changes: Arc<Changes>,
     /// The block the source belongs to, whose hash BLOCKHASH may be asked for once the session moves on.
     pub(crate) origin: (u64, B256),
+    /// What the hashes of blocks are made of that time travel imagines.
+    pub(crate) imagined: B256,
     codes: HashMap<B256, Bytecode>,
     /// Where code with a hash was last seen: sources far away find code by its address.
     seen: HashMap<B256, Address>,
@@ -45,7 +47,8 @@ pub(crate) struct Overlay {
 
 impl Overlay {
     pub(crate) fn new(source: Arc<dyn Source>, origin: (u64, B256)) -> Self {
-        Self { source, changes: Arc::default(), origin, codes: HashMap::new(), seen: HashMap::new() }
+        let imagined = origin.1;
+        Self { source, changes: Arc::default(), origin, imagined, codes: HashMap::new(), seen: HashMap::new() }
     }
 
     pub(crate) fn header(&self, address: Address) -> Result<Option<Account>, StateError> {
@@ -201,11 +204,12 @@ impl Source for Overlay {
         if number < origin {
             return self.source.block_hash(number);
         }
-        if number == origin {
+        // No block has the hash zero: a head that says so has none.
+        if number == origin && !hash.is_zero() {
             return Ok(hash);
         }
         // A block that time travel imagined has no hash; one made of its number is at least the same for everybody.
-        Ok(keccak256([b"surety imagined block ".as_slice(), &number.to_be_bytes()].concat()))
+        Ok(keccak256([b"surety imagined block ".as_slice(), self.imagined.as_slice(), &number.to_be_bytes()].concat()))
     }
 
     fn prefetch(&self, wanted: &[(Address, Vec<U256>)]) {

@@ -173,6 +173,11 @@ impl Session {
         &mut self.head
     }
 
+    /// Makes the hashes of blocks that time travel imagines of this, instead of the snapshot's hash, which code can know.
+    pub const fn imagine_blocks(&mut self, seed: B256) {
+        self.overlay.imagined = seed;
+    }
+
     /// Work that the session may still do, in instructions.
     pub const fn steps_left(&self) -> u64 {
         self.steps_left
