@@ -2,17 +2,24 @@
 //!
 //! The constructor runs first, so that immutables and first storage are in place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::Serialize;
-use surety_evm::{Account, Call, Changes, Limits, Session, Snapshot, Source, StateError, Status};
+use surety_evm::{
+    Account, AccountChange, Call, Changes, Limits, Outcome, Session, Snapshot, Source, StateError, Status,
+};
 
 use crate::token::rugpull::{Rugpull, rugpull};
+use crate::token::trial::{Seed, elsewhere, realistic};
 use crate::token::{Params, Refused, Report, assess};
 
 /// Init code longer than this is not deployed by any chain (EIP-3860).
 pub const MOST_INIT_CODE: usize = 49_152;
+
+/// Other blocks in which the constructor is run again.
+const OTHER_BLOCKS: u64 = 4;
 
 /// A contract that does not exist yet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,27 +65,58 @@ pub fn deploy_scan(
     if init_code.is_empty() || init_code.len() > MOST_INIT_CODE {
         return Err(Failure::Size);
     }
-    let mut session = Session::new(snapshot, Limits { session_steps: params.steps, ..Limits::default() });
-    let funds = session.balance(deployer).map_err(Refused::from)?;
-    session.set_balance(deployer, funds.max(value)).map_err(Refused::from)?;
-    let outcome = session.run(&Call::create(deployer, init_code.clone()).value(value)).map_err(Refused::from)?;
-    match &outcome.status {
-        Status::Success => {}
-        Status::OutOfBudget => return Err(Failure::Budget),
-        Status::Revert => {
-            return Err(Failure::Constructor(outcome.revert_reason().unwrap_or_else(|| "reverted".into())));
-        }
-        Status::Halt(name) => return Err(Failure::Constructor(name.clone())),
-    }
+    let seed = Seed::new(snapshot, deployer).map_err(Refused::from)?;
+    let construct = |seed| construct(snapshot, seed, deployer, value, init_code, params);
+    let (session, outcome) = construct(seed)?;
     let address = outcome.created.ok_or(Refused::NoContract)?;
     let code_size = session.code(address).map_err(Refused::from)?.len();
     let source = Arc::new(Deployed { below: Arc::clone(&snapshot.source), changes: session.changes().clone() });
     let after = Snapshot { head: snapshot.head.clone(), source };
-    let rugpull = rugpull(&after, address, params, &[deployer])?;
+    let mut rugpull = rugpull(&after, address, params, &[deployer])?;
     let history = crate::token::History { creator: Some(deployer), ..Default::default() };
-    let report = assess(&after, address, params, Some(&history))?;
+    let mut report = assess(&after, address, params, Some(&history))?;
+    let made = made(&session);
+    // A constructor that makes something else in another block can make anything on the day.
+    if (0..OTHER_BLOCKS).any(|n| construct(seed.nth(n)).map_or(true, |(other, _)| self::made(&other) != made)) {
+        rugpull.doubt();
+        report.doubt("constructor");
+    }
     let token = report.probe.is_some().then_some(report);
     Ok(Scan { address, code_size, rugpull, token })
+}
+
+/// Runs the constructor in a block such as it will meet.
+fn construct(
+    snapshot: &Snapshot,
+    seed: Seed,
+    deployer: Address,
+    value: U256,
+    init_code: &Bytes,
+    params: &Params,
+) -> Result<(Session, Outcome), Failure> {
+    let gas = seed.within("deployment", 27_000_000, 30_000_000);
+    let limits = Limits { gas, session_steps: params.steps, ..Limits::default() };
+    let mut session = realistic(snapshot, seed, limits);
+    elsewhere(&mut session, seed);
+    let funds = session.balance(deployer).map_err(Refused::from)?;
+    session
+        .set_balance(deployer, funds.max(value.saturating_add(seed.purse("deployer", 17))))
+        .map_err(Refused::from)?;
+    let price = u128::from(session.head().base_fee) + seed.tip();
+    let call = Call { gas_price: Some(price), ..Call::create(deployer, init_code.clone()).value(value) };
+    let outcome = session.run(&call).map_err(Refused::from)?;
+    match &outcome.status {
+        Status::Success => Ok((session, outcome)),
+        Status::OutOfBudget => Err(Failure::Budget),
+        Status::Revert => Err(Failure::Constructor(outcome.revert_reason().unwrap_or_else(|| "reverted".into()))),
+        Status::Halt(name) => Err(Failure::Constructor(name.clone())),
+    }
+}
+
+/// The codes and slots that a session wrote.
+fn made(session: &Session) -> BTreeMap<Address, (Option<B256>, BTreeMap<U256, U256>)> {
+    let made = |change: &AccountChange| (change.account.map(|account| account.code_hash), change.storage.clone());
+    session.changes().accounts.iter().map(|(address, change)| (*address, made(change))).collect()
 }
 
 /// A state with what a constructor changed.

@@ -22,6 +22,7 @@ sol! {
     function sync() external;
     function getPair(address, address) external view returns (address);
     function createPair(address, address) external returns (address);
+    function getPool(address, address, uint24) external view returns (address);
     function implementation() external view returns (address);
     function facetAddress(bytes4) external view returns (address);
     function getMinDelay() external view returns (uint256);

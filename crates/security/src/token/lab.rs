@@ -1,25 +1,20 @@
 //! A place to try a token: a session with a pool, wallets that hold both sides of it, and the three trades.
 //!
-//! Always true: amounts come from balances, never from what the token logs or from what a sale paid; every wallet has an
-//! address that nobody could know before the block was made.
+//! Always true: amounts come from balances, never from what the token logs or from what a sale paid; what the wallets are
+//! like follows from a [`Seed`] that no code can find out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, B256, Bytes, U256};
-use surety_evm::{Call, Checkpoint, FrameKind, Limits, Outcome, Session, Snapshot, StateError, Status};
+use alloy_primitives::{Address, Bytes, U256};
+use surety_evm::{Call, Checkpoint, FrameKind, Outcome, Session, StateError, Status};
 
 use super::abi::{self, address_in, encode};
-use super::market::{self, Market, Pool, fresh};
+use super::market::{self, Market, Pool, is_deep};
+use super::trial::Seed;
 use super::{Params, Stop, ledger};
 
-/// Gas of one trade. Who needs more is asked again with all the gas there is.
-const TRADE_GAS: u64 = 3_000_000;
-/// Gas of one call, all there is.
-const MOST_GAS: u64 = 12_000_000;
-/// Instructions of one call.
-const CALL_STEPS: u64 = 1_000_000;
-/// A pool with less of either side, in base units, is as good as empty.
-const SHALLOW: u64 = 10_000;
+/// What the visitors have of native coin, as [`Seed::purse`] counts: next to nothing, little, enough, much.
+const PURSES: [u64; 4] = [15, 17, 18, 20];
 
 /// The wallets, none of which has ever done anything.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +35,8 @@ pub(crate) struct Wallets {
     pub(crate) contract: Address,
     /// Who gives that contract its orders.
     pub(crate) keeper: Address,
+    /// Other people like the buyer, poor and rich.
+    pub(crate) visitors: [Address; PURSES.len()],
 }
 
 /// What moved in one trade.
@@ -77,6 +74,10 @@ pub(crate) struct Seen {
     pub(crate) prevrandao: bool,
     pub(crate) origin: bool,
     pub(crate) gas_limit: bool,
+    pub(crate) gas: bool,
+    pub(crate) block_hash: bool,
+    /// Whether the pool was asked something in whose name tokens were moved.
+    pub(crate) asked_pool: bool,
     /// Addresses called that are neither part of the market nor the token, with whether by DELEGATECALL from the token.
     pub(crate) called: BTreeMap<Address, bool>,
     /// Slots read outside the market.
@@ -89,10 +90,22 @@ pub(crate) struct Seen {
     pub(crate) creates: bool,
 }
 
+/// How transactions are sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Wei a gas above the base fee.
+    pub(crate) tip: u128,
+    /// Gas of one trade.
+    pub(crate) gas: u64,
+    /// Whether only as much gas is given as a wallet's estimate says.
+    pub(crate) is_frugal: bool,
+}
+
 /// The place.
 #[derive(Debug)]
 pub(crate) struct Lab {
     pub(crate) session: Session,
+    pub(crate) seed: Seed,
     pub(crate) token: Address,
     pub(crate) market: Market,
     pub(crate) wallets: Wallets,
@@ -108,8 +121,9 @@ pub(crate) struct Lab {
     pub(crate) base: Checkpoint,
     /// Whether trades were seen to fail for their size alone.
     pub(crate) limited: bool,
-    /// Wei a gas above the base fee.
-    pub(crate) tip: u128,
+    pub(crate) manner: Manner,
+    /// The pool in whose name tokens are moved, while they are.
+    puppet: Option<Address>,
 }
 
 /// Runs a call of no particular sender and keeps nothing.
@@ -122,37 +136,22 @@ pub(crate) fn ask(session: &mut Session, to: Address, data: Bytes) -> Result<Opt
     Ok(peek(session, Address::ZERO, to, data)?.word())
 }
 
-/// A session in a block such as ordinary transactions meet: code that behaves well only for simulations shows itself.
-pub(crate) fn realistic(snapshot: &Snapshot, token: Address, params: &Params) -> Session {
-    let limits = Limits { gas: MOST_GAS, steps: CALL_STEPS, session_steps: params.steps };
-    let mut session = Session::new(snapshot, limits);
-    let (coinbase, randomness) = (fresh(&session, token, "coinbase"), fresh(&session, token, "randomness").into_word());
-    let head = session.head_mut();
-    head.advance_blocks(1);
-    head.base_fee = head.base_fee.max(1_000_000);
-    if head.coinbase.is_zero() {
-        head.coinbase = coinbase;
-    }
-    if head.prevrandao == B256::ZERO {
-        head.prevrandao = alloy_primitives::keccak256(randomness);
-    }
-    session
-}
-
 impl Lab {
     /// Sets everything up. `None` when there is no way to have the token and a pool for it.
     pub(crate) fn new(
         mut session: Session,
+        seed: Seed,
         token: Address,
         params: &Params,
         pools: &[Pool],
     ) -> Result<Option<Self>, Stop> {
         let supply = ask(&mut session, token, encode(&abi::totalSupplyCall {}))?.unwrap_or_default();
-        let Some(market) = market::open(&mut session, token, params, pools)? else { return Ok(None) };
-        let wallets = wallets(&mut session, token)?;
+        let Some(market) = market::open(&mut session, seed, token, params, pools)? else { return Ok(None) };
+        let wallets = wallets(&mut session, seed)?;
         let base = session.checkpoint();
         let mut lab = Self {
             session,
+            seed,
             token,
             market,
             wallets,
@@ -163,7 +162,8 @@ impl Lab {
             supply,
             base,
             limited: false,
-            tip: 1_000_000_000,
+            manner: ordinary(seed),
+            puppet: None,
         };
         if !lab.fill_pool()? {
             return Ok(None);
@@ -179,10 +179,28 @@ impl Lab {
         self.session.restore(&base);
     }
 
+    /// Sends as everybody does, in blocks with the hashes of this trial.
+    pub(crate) fn behave(&mut self) {
+        self.manner = ordinary(self.seed);
+        self.session.imagine_blocks(self.seed.hash("blocks"));
+    }
+
     /// What a holder has of the token; nothing when the token does not say.
     pub(crate) fn balance(&mut self, holder: Address) -> Result<U256, Stop> {
         let call = encode(&abi::balanceOfCall(holder));
-        Ok(ask(&mut self.session, self.token, call)?.unwrap_or_default())
+        Ok(self.view(self.token, call)?.word().unwrap_or_default())
+    }
+
+    /// What a contract answers in a transaction of somebody ordinary: to those who only look, code may say something else.
+    pub(crate) fn view(&mut self, to: Address, data: Bytes) -> Result<Outcome, StateError> {
+        let call = self.transaction(self.wallets.keeper, to, data);
+        self.session.peek(&call)
+    }
+
+    /// A call at an ordinary price.
+    pub(crate) fn transaction(&self, from: Address, to: Address, data: Bytes) -> Call {
+        let price = u128::from(self.session.head().base_fee) + self.manner.tip;
+        Call { gas_price: Some(price), ..Call::new(from, to, data) }
     }
 
     /// A quote amount that buys this many parts in a million of the pool.
@@ -198,8 +216,50 @@ impl Lab {
 
     /// Moves tokens from wallet to wallet.
     pub(crate) fn transfer(&mut self, from: Address, to: Address, amount: U256) -> Result<Option<Move>, Stop> {
+        let call = encode(&abi::transferCall { _0: to, _1: amount });
+        self.moving(from, to, amount, |lab| lab.act(from, lab.token, call))
+    }
+
+    /// Runs tokens out of a pool of V3 and back into it, as its own code would: from the pool's address to the wallet, then
+    /// by an allowance half of it to the pool. Only the token's code decides what comes of it. `None` when the token asks
+    /// the pool something, which cannot answer.
+    pub(crate) fn through(&mut self, pool: Address) -> Result<Option<[Option<Move>; 2]>, Stop> {
+        let (buyer, holder) = (self.wallets.buyer, self.wallets.holder);
+        if !is_deep(self.balance(pool)?) && !self.stock_one(pool, self.part(10_000))? {
+            return Ok(None);
+        }
+        self.session.set_code(pool, market::disguised(self.seed, "Wallet"))?;
+        self.puppet = Some(pool);
+        self.seen.asked_pool = false;
+        let amount = round(self.balance(pool)? / U256::from(100));
+        let call = encode(&abi::transferCall { _0: buyer, _1: amount });
+        let bought = self.moving(pool, buyer, amount, |lab| lab.order(buyer, pool, call))?;
+        self.session.head_mut().advance_blocks(1);
+        let has = self.balance(buyer)?;
+        let (seller, has) = if has.is_zero() { (holder, self.stock) } else { (buyer, has) };
+        let (hand, half) = (self.wallets.contract, round(has / U256::from(2)));
+        self.act(seller, self.token, encode(&abi::approveCall { _0: hand, _1: U256::MAX }))?;
+        let call = encode(&abi::transferFromCall { _0: seller, _1: pool, _2: half });
+        let sold = self.moving(seller, pool, half, |lab| lab.order(seller, hand, call))?;
+        self.puppet = None;
+        Ok((!self.seen.asked_pool).then_some([bought, sold]))
+    }
+
+    /// A call of the token that our wallet's code, standing at `hand`, makes on somebody's order.
+    fn order(&mut self, sender: Address, hand: Address, data: Bytes) -> Result<Outcome, Stop> {
+        self.act(sender, hand, encode(&abi::runCall { _0: self.token, _1: data }))
+    }
+
+    /// Runs what is to move tokens from one account to another, and measures what it moved.
+    fn moving(
+        &mut self,
+        from: Address,
+        to: Address,
+        amount: U256,
+        run: impl FnOnce(&mut Self) -> Result<Outcome, Stop>,
+    ) -> Result<Option<Move>, Stop> {
         let (before_from, before_to) = (self.balance(from)?, self.balance(to)?);
-        let outcome = self.act(from, self.token, encode(&abi::transferCall { _0: to, _1: amount }))?;
+        let outcome = run(self)?;
         self.seen.transfer_gas = self.seen.transfer_gas.max(outcome.gas_used);
         if !outcome.is_success() {
             return Ok(None);
@@ -265,18 +325,22 @@ impl Lab {
         } else {
             (from, to, data)
         };
-        let price = u128::from(self.session.head().base_fee) + self.tip;
-        let mut call = Call { gas_price: Some(price), ..Call::new(sender, target, data) }.gas(TRADE_GAS);
+        let mut call = self.transaction(sender, target, data).gas(self.manner.gas);
+        if self.manner.is_frugal {
+            // What it takes after refunds, which are at most a fifth, and some more.
+            call.gas = Some(self.session.peek(&call)?.gas_used / 5 * 7);
+        }
         let before = self.session.checkpoint();
         let mut outcome = self.session.run(&call)?;
         // Code that is called by other code fails for want of gas without saying so.
         let starved = |outcome: &Outcome, gas: u64| !outcome.is_success() && outcome.gas_used > gas / 2;
-        if starved(&outcome, TRADE_GAS) {
+        if !self.manner.is_frugal && starved(&outcome, self.manner.gas) {
             self.session.restore(&before);
             call.gas = None;
             outcome = self.session.run(&call)?;
         }
-        if outcome.status == Status::OutOfBudget || starved(&outcome, MOST_GAS) {
+        let is_cut = outcome.trace.truncated || outcome.status == Status::OutOfBudget;
+        if is_cut || starved(&outcome, self.seed.most_gas()) {
             return Err(Stop::Budget);
         }
         self.note(&outcome);
@@ -296,21 +360,27 @@ impl Lab {
 
     fn note(&mut self, outcome: &Outcome) {
         let (seen, market, trace) = (&mut self.seen, &self.market, &outcome.trace);
-        for (code, opcodes) in trace.opcodes.iter().filter(|(code, _)| !market.has(**code)) {
+        let is_ours = |code: Address| code == self.wallets.contract || self.puppet == Some(code);
+        for (_, opcodes) in trace.opcodes.iter().filter(|(code, _)| !market.has(**code) && !is_ours(**code)) {
             let env = opcodes.env();
-            let is_ours = *code == self.wallets.contract;
             seen.coinbase |= env.coinbase;
             seen.gas_price |= env.gas_price;
             seen.base_fee |= env.base_fee;
-            seen.prevrandao |= env.prevrandao || env.block_hash;
-            seen.origin |= env.origin && !is_ours;
+            seen.prevrandao |= env.prevrandao;
+            seen.block_hash |= env.block_hash;
+            seen.origin |= env.origin;
             seen.gas_limit |= env.gas_limit;
+            seen.gas |= env.gas;
         }
         for frame in &trace.frames {
             if frame.from != self.token && !seen.called.contains_key(&frame.from) {
                 continue;
             }
             if matches!(frame.kind, FrameKind::Create | FrameKind::Create2) {
+                continue;
+            }
+            if self.puppet == Some(frame.to) {
+                seen.asked_pool = true;
                 continue;
             }
             let apart = market.has(frame.to) || frame.to == self.token || self.wallets.has(frame.to);
@@ -354,12 +424,11 @@ impl Lab {
     fn fill_pool(&mut self) -> Result<bool, Stop> {
         let first = self.first()?;
         let (reserve, quote_reserve) = market::reserves(&mut self.session, self.market.pair, first)?;
-        let shallow = U256::from(SHALLOW);
-        if reserve < shallow || quote_reserve < shallow {
+        if !is_deep(reserve) || !is_deep(quote_reserve) {
             let most = U256::ONE << 100;
             let wanted =
                 if self.supply.is_zero() { U256::from(10).pow(U256::from(24)) } else { self.supply / U256::from(4) };
-            let (token, quote, pair) = (self.token, self.market.quote, self.market.pair);
+            let (quote, pair) = (self.market.quote, self.market.pair);
             if !self.stock_one(pair, wanted.clamp(U256::ONE, most))? {
                 return Ok(false);
             }
@@ -367,7 +436,7 @@ impl Lab {
             if !ledger::forge(&mut self.session, quote, pair, deep)? {
                 return Ok(false);
             }
-            let sync = Call::new(fresh(&self.session, token, "maker"), pair, encode(&abi::syncCall {}));
+            let sync = Call::new(self.seed.address("maker"), pair, encode(&abi::syncCall {}));
             self.session.run(&sync)?;
         }
         (self.reserve, self.quote_reserve) = market::reserves(&mut self.session, self.market.pair, first)?;
@@ -401,7 +470,6 @@ impl Lab {
     fn fill_wallets(&mut self) -> Result<(), Stop> {
         let people = self.wallets;
         let stock = round(self.reserve / U256::from(10)).max(U256::ONE);
-        let purse = self.quote_reserve.saturating_mul(U256::from(4));
         self.stock = stock;
         for wallet in [people.holder, people.named, people.other, people.stranger] {
             if !self.stock_one(wallet, stock)? {
@@ -409,10 +477,7 @@ impl Lab {
             }
         }
         for wallet in [people.buyer, people.holder, people.named, people.other, people.stranger, people.contract] {
-            ledger::forge(&mut self.session, self.market.quote, wallet, purse)?;
-            let unlimited = encode(&abi::approveCall { _0: self.market.router, _1: U256::MAX });
-            self.act(wallet, self.market.quote, unlimited.clone())?;
-            self.act(wallet, self.token, unlimited)?;
+            self.provide(wallet)?;
         }
         if !self.stock.is_zero() {
             self.stock = self.balance(people.named)?.min(self.balance(people.other)?);
@@ -421,31 +486,64 @@ impl Lab {
     }
 }
 
-impl Wallets {
-    pub(crate) fn has(&self, address: Address) -> bool {
-        let Self { buyer, holder, named, other, stranger, sink, contract, keeper } = *self;
-        [buyer, holder, named, other, stranger, sink, contract, keeper].contains(&address)
+impl Lab {
+    /// Gives a wallet what it pays with, and lets the router take it. Whether it now has it.
+    pub(crate) fn provide(&mut self, wallet: Address) -> Result<bool, Stop> {
+        let purse = self.quote_reserve.saturating_mul(U256::from(4));
+        let has = ledger::forge(&mut self.session, self.market.quote, wallet, purse)?;
+        let unlimited = encode(&abi::approveCall { _0: self.market.router, _1: U256::MAX });
+        self.act(wallet, self.market.quote, unlimited.clone())?;
+        self.act(wallet, self.token, unlimited)?;
+        Ok(has)
+    }
+
+    /// Moves trading to another pool. Whether it has both sides and there is something to pay with.
+    pub(crate) fn settle(&mut self, market: Market) -> Result<bool, Stop> {
+        self.market = market;
+        let first = self.first()?;
+        (self.reserve, self.quote_reserve) = market::reserves(&mut self.session, self.market.pair, first)?;
+        let (buyer, holder) = (self.wallets.buyer, self.wallets.holder);
+        Ok(is_deep(self.reserve) && is_deep(self.quote_reserve) && self.provide(buyer)? && self.provide(holder)?)
     }
 }
 
-fn wallets(session: &mut Session, token: Address) -> Result<Wallets, StateError> {
-    let contract = market::place(session, token, "Wallet")?;
-    let mut wallet = |what: &str| -> Result<Address, StateError> {
-        let address = fresh(session, token, what);
-        session.set_balance(address, U256::from(10).pow(U256::from(19)))?;
-        session.set_nonce(address, 7)?;
+impl Wallets {
+    pub(crate) fn has(&self, address: Address) -> bool {
+        let Self { buyer, holder, named, other, stranger, sink, contract, keeper, visitors } = *self;
+        [buyer, holder, named, other, stranger, sink, contract, keeper].contains(&address)
+            || visitors.contains(&address)
+    }
+}
+
+fn wallets(session: &mut Session, seed: Seed) -> Result<Wallets, StateError> {
+    let contract = market::place(session, seed, "Wallet")?;
+    session.set_balance(contract, seed.purse("Wallet", 16))?;
+    let mut wallet = |what: &str, magnitude: u64| -> Result<Address, StateError> {
+        let address = seed.address(what);
+        session.set_balance(address, seed.purse(what, magnitude))?;
+        session.set_nonce(address, seed.within(what, 5, 400))?;
         Ok(address)
     };
+    let mut visitors = [Address::ZERO; PURSES.len()];
+    for (visitor, magnitude) in visitors.iter_mut().zip(PURSES) {
+        *visitor = wallet(&format!("visitor {magnitude}"), magnitude)?;
+    }
     Ok(Wallets {
-        buyer: wallet("buyer")?,
-        holder: wallet("holder")?,
-        named: wallet("named")?,
-        other: wallet("other")?,
-        stranger: wallet("stranger")?,
-        sink: wallet("sink")?,
+        buyer: wallet("buyer", 17)?,
+        holder: wallet("holder", 18)?,
+        named: wallet("named", 17)?,
+        other: wallet("other", 17)?,
+        stranger: wallet("stranger", 18)?,
+        sink: wallet("sink", 16)?,
         contract,
-        keeper: wallet("keeper")?,
+        keeper: wallet("keeper", 17)?,
+        visitors,
     })
+}
+
+/// How most people send.
+fn ordinary(seed: Seed) -> Manner {
+    Manner { tip: seed.tip(), gas: seed.trade_gas(), is_frugal: false }
 }
 
 /// A deep side of a pool: a hundred whole units of 18 decimals, a million of fewer.

@@ -2,16 +2,19 @@
 //!
 //! Ours has the interface of Uniswap V2 and is written for this project (`contracts/fixtures/src/Market.sol`).
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use alloy_primitives::{Address, Bytes, U256, address, keccak256};
-use serde::Deserialize;
+use alloy_primitives::aliases::U24;
+use alloy_primitives::{Address, Bytes, U256, address};
+use serde::{Deserialize, Serialize};
 use surety_evm::{Session, StateError};
 
 use super::abi::{self, address_in, encode, word_of};
 use super::lab::ask;
-use super::{Dex, Params};
+use super::trial::Seed;
+use super::{Dex, Params, Tiered};
 
 /// The compiled contracts of our market.
 static CONTRACTS: LazyLock<BTreeMap<String, Artifact>> = LazyLock::new(|| {
@@ -54,6 +57,20 @@ pub(super) const DEXES: [Dex; 3] = [
     },
 ];
 
+/// The exchanges of the kind of Uniswap V3, by their canonical addresses, with the fees of their pools.
+pub(super) const TIERED: [Tiered; 2] = [
+    Tiered {
+        name: "UniswapV3",
+        factory: address!("1F98431c8aD98523631AE4a59f267346ea31F984"),
+        fees: &[100, 500, 3_000, 10_000],
+    },
+    Tiered {
+        name: "PancakeV3",
+        factory: address!("0BFbCF9fa4f9C56B0F40a671Ad40E0805A091865"),
+        fees: &[100, 500, 2_500, 10_000],
+    },
+];
+
 /// What tokens are traded against: WETH, USDC, USDT, DAI, WBNB.
 pub(super) const QUOTES: [Address; 5] = [
     address!("C02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"),
@@ -63,9 +80,24 @@ pub(super) const QUOTES: [Address; 5] = [
     address!("bb4CdB9CbD36B01bD1cBaEBF2De08d9173bc095c"),
 ];
 
+/// A pool with less of either side, in base units, is as good as empty.
+const SHALLOW: u64 = 10_000;
+
+/// How a pool trades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// As Uniswap V2: one price for what the pool has.
+    V2,
+    /// As Uniswap V3: everybody's liquidity at prices of their own.
+    V3,
+}
+
 /// A pool that the chain has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
+    /// How it trades.
+    pub kind: Kind,
     /// The exchange, `None` for a pool of an unknown factory that the token itself names.
     pub dex: Option<&'static str>,
     /// The pool's address.
@@ -80,6 +112,19 @@ pub struct Pool {
     pub quote_reserve: U256,
 }
 
+impl Pool {
+    /// Whether there is anything to trade with. A pool of V3 may have one side alone.
+    pub fn is_live(&self) -> bool {
+        let (token, quote) = (is_deep(self.reserve), is_deep(self.quote_reserve));
+        if self.kind == Kind::V2 { token && quote } else { token || quote }
+    }
+}
+
+/// Whether an amount is more than a trifle, in base units.
+pub(crate) fn is_deep(amount: U256) -> bool {
+    amount >= U256::from(SHALLOW)
+}
+
 /// Where the token is tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Market {
@@ -87,24 +132,20 @@ pub(crate) struct Market {
     pub(crate) quote: Address,
     pub(crate) router: Address,
     pub(crate) factory: Address,
+    /// The pools, quotes, factories and routers of all other places where it trades.
+    pub(crate) others: BTreeSet<Address>,
 }
 
 impl Market {
     /// Whether this address belongs to trading as such, so that a token that calls it calls nobody else.
     pub(crate) fn has(&self, address: Address) -> bool {
-        [self.pair, self.quote, self.router, self.factory].contains(&address)
+        [self.pair, self.quote, self.router, self.factory].contains(&address) || self.others.contains(&address)
     }
 }
 
-/// An address that nobody knows before the block is made: a token cannot have written it down to behave well for it.
-pub(crate) fn fresh(session: &Session, token: Address, what: &str) -> Address {
-    let head = session.head();
-    let seed = [what.as_bytes(), head.hash.as_slice(), &head.chain_id.to_be_bytes(), token.as_slice()].concat();
-    Address::from_word(keccak256(seed))
-}
-
 /// Every pool of this token: those of the exchanges, and those among `named`, addresses that the token's own storage has.
-/// In order of exchange and quote.
+/// The pool to trade in comes first: one of V2 that has something, of a known exchange, with the most of the token. What a
+/// pool of an unknown factory does could be anything, and amounts of different quotes cannot be compared.
 pub(crate) fn pools(
     session: &mut Session,
     token: Address,
@@ -133,7 +174,39 @@ pub(crate) fn pools(
             found.push(pool);
         }
     }
+    for dex in &params.tiered {
+        if !session.code(dex.factory)?.is_empty() {
+            tiers(session, token, params, dex, &mut found)?;
+        }
+    }
+    found.sort_by_key(|pool| {
+        let depth = (pool.is_live(), pool.dex.is_some(), pool.reserve, quote_rank(params, pool.quote));
+        (pool.kind, Reverse(depth))
+    });
     Ok(found)
+}
+
+/// The pools of one exchange of the kind of V3, one a quote and fee.
+fn tiers(
+    session: &mut Session,
+    token: Address,
+    params: &Params,
+    dex: &Tiered,
+    found: &mut Vec<Pool>,
+) -> Result<(), StateError> {
+    for quote in params.quotes.iter().copied().filter(|quote| *quote != token) {
+        for fee in dex.fees {
+            let call = encode(&abi::getPoolCall { _0: token, _1: quote, _2: U24::from(*fee) });
+            let Some(pair) = ask(session, dex.factory, call)?.and_then(address_in) else { continue };
+            // It keeps no reserves of its own: what it has is what it may pay.
+            let mut has = |of: Address| ask(session, of, encode(&abi::balanceOfCall(pair)));
+            let (reserve, quote_reserve) = (has(token)?.unwrap_or_default(), has(quote)?.unwrap_or_default());
+            found.retain(|pool| pool.pair != pair);
+            let (kind, dex, factory) = (Kind::V3, Some(dex.name), dex.factory);
+            found.push(Pool { kind, dex, pair, quote, factory, reserve, quote_reserve });
+        }
+    }
+    Ok(())
 }
 
 /// Whether an address is a pool of this token, by what it answers.
@@ -158,7 +231,7 @@ fn look(
     let first = token0 == token;
     let (reserve, quote_reserve) = reserves(session, pair, first)?;
     let quote = if first { token1 } else { token0 };
-    Ok(Some(Pool { dex, pair, quote, factory, reserve, quote_reserve }))
+    Ok(Some(Pool { kind: Kind::V2, dex, pair, quote, factory, reserve, quote_reserve }))
 }
 
 /// What a pool says it has of the token and of the other side; `first` where the token is its token0.
@@ -171,29 +244,44 @@ pub(crate) fn reserves(session: &mut Session, pair: Address, first: bool) -> Res
     Ok(if first { (a, b) } else { (b, a) })
 }
 
-/// Chooses the pool to trade in, the deepest first, or makes one. `None` when a factory refuses to make a pool.
+/// Opens the first pool, or a new one where there is none to trade in. `None` when a factory refuses to make a pool.
 pub(crate) fn open(
     session: &mut Session,
+    seed: Seed,
     token: Address,
     params: &Params,
     pools: &[Pool],
 ) -> Result<Option<Market>, StateError> {
-    // A pool of an unknown factory counts only where no exchange has one: its code could be anything.
-    let best = pools
-        .iter()
-        .rev()
-        .max_by_key(|pool| (!pool.reserve.is_zero(), pool.dex.is_some(), quote_rank(params, pool.quote)));
-    let made = match best {
+    let made = match pools.first().filter(|pool| pool.kind == Kind::V2) {
         Some(pool) => Some((pool.pair, pool.quote, pool.factory)),
-        None => make(session, token, params)?,
+        None => make(session, seed, token, params)?,
     };
-    let Some((pair, quote, factory)) = made else { return Ok(None) };
+    let Some(made) = made else { return Ok(None) };
+    let mut others = BTreeSet::new();
+    // A pool of an unknown factory may be anything that the token asks for leave.
+    for pool in pools.iter().filter(|pool| pool.dex.is_some()) {
+        others.extend([pool.quote, pool.factory]);
+        // What a token asks a pool of V3, on its way into it, could decide whether it gets there.
+        others.extend((pool.kind == Kind::V2).then_some(pool.pair));
+        others.extend(params.dexes.iter().filter(|dex| dex.factory == pool.factory).map(|dex| dex.router));
+    }
+    Ok(Some(enter(session, seed, params, made, others)?))
+}
+
+/// A pool of V2, its quote and its factory as a place to trade in, with the exchange's router or ours.
+pub(crate) fn enter(
+    session: &mut Session,
+    seed: Seed,
+    params: &Params,
+    (pair, quote, factory): (Address, Address, Address),
+    others: BTreeSet<Address>,
+) -> Result<Market, StateError> {
     let known = params.dexes.iter().find(|dex| dex.factory == factory).map(|dex| dex.router);
     let router = match known {
         Some(router) if !session.code(router)?.is_empty() => router,
-        _ => place_router(session, token, factory)?,
+        _ => place_router(session, seed, factory)?,
     };
-    Ok(Some(Market { pair, quote, router, factory }))
+    Ok(Market { pair, quote, router, factory, others })
 }
 
 /// Better quotes rank higher.
@@ -204,6 +292,7 @@ fn quote_rank(params: &Params, quote: Address) -> usize {
 /// A new pool: of an exchange that is there, or of our own.
 fn make(
     session: &mut Session,
+    seed: Seed,
     token: Address,
     params: &Params,
 ) -> Result<Option<(Address, Address, Address)>, StateError> {
@@ -216,7 +305,7 @@ fn make(
     }
     let quote = match quote {
         Some(quote) => quote,
-        None => place(session, token, "Plain")?,
+        None => place(session, seed, "Plain")?,
     };
     let mut factory = None;
     for dex in &params.dexes {
@@ -227,23 +316,28 @@ fn make(
     }
     let factory = match factory {
         Some(factory) => factory,
-        None => place(session, token, "Factory")?,
+        None => place(session, seed, "Factory")?,
     };
-    let maker = fresh(session, token, "maker");
+    let maker = seed.address("maker");
     let call = encode(&abi::createPairCall { _0: token, _1: quote });
     let outcome = session.run(&surety_evm::Call::new(maker, factory, call))?;
     Ok(outcome.word().and_then(address_in).map(|pair| (pair, quote, factory)))
 }
 
-/// Places one of our contracts at a fresh address.
-pub(crate) fn place(session: &mut Session, token: Address, name: &str) -> Result<Address, StateError> {
-    let address = fresh(session, token, name);
-    session.set_code(address, runtime(name))?;
+/// Places one of our contracts where nobody knows it.
+pub(crate) fn place(session: &mut Session, seed: Seed, name: &str) -> Result<Address, StateError> {
+    let address = seed.address(name);
+    session.set_code(address, disguised(seed, name))?;
     Ok(address)
 }
 
-fn place_router(session: &mut Session, token: Address, factory: Address) -> Result<Address, StateError> {
-    let router = place(session, token, "Router")?;
+/// The code of one of our contracts with a tail like the one that compilers leave, so that its hash tells nobody what it is.
+pub(crate) fn disguised(seed: Seed, name: &str) -> Bytes {
+    [&runtime(name)[..], &[0xfe], seed.hash(name).as_slice()].concat().into()
+}
+
+fn place_router(session: &mut Session, seed: Seed, factory: Address) -> Result<Address, StateError> {
+    let router = place(session, seed, "Router")?;
     // The router's only variable.
     session.set_storage(router, U256::ZERO, word_of(factory))?;
     Ok(router)
@@ -252,8 +346,7 @@ fn place_router(session: &mut Session, token: Address, factory: Address) -> Resu
 /// A plain token beside the one that is tried, with a pool of the same shape: its address and the pool's.
 pub(crate) fn control(lab: &mut super::lab::Lab) -> Result<Option<(Address, Address)>, super::Stop> {
     let (quote, factory, router) = (lab.market.quote, lab.market.factory, lab.market.router);
-    let plain = fresh(&lab.session, lab.token, "control");
-    let maker = fresh(&lab.session, lab.token, "maker");
+    let (plain, maker) = (lab.seed.address("control"), lab.seed.address("maker"));
     lab.session.set_code(plain, runtime("Plain"))?;
     let call = encode(&abi::createPairCall { _0: plain, _1: quote });
     let made = lab.session.run(&surety_evm::Call::new(maker, factory, call))?;

@@ -9,6 +9,7 @@ mod abi;
 mod cache;
 mod code;
 mod facts;
+mod history;
 mod lab;
 mod ledger;
 pub mod market;
@@ -18,6 +19,7 @@ pub mod proxy;
 mod report;
 pub mod rugpull;
 mod seeds;
+pub(crate) mod trial;
 mod vital;
 
 use alloy_primitives::Address;
@@ -25,11 +27,12 @@ use serde::Serialize;
 use surety_evm::StateError;
 
 pub use cache::{Cache, Key};
+pub use history::{Held, History, Holder, Siblings};
 pub use market::Pool;
 pub use privilege::Powers;
 pub use probe::Probe;
 pub use proxy::Proxy;
-pub use report::{History, Holder, PoolSeen, Refused, Report, Unknown, Why, assess};
+pub use report::{PoolSeen, Refused, Report, Unknown, Why, assess};
 
 /// An exchange of the kind of Uniswap V2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,11 +45,24 @@ pub struct Dex {
     pub router: Address,
 }
 
+/// An exchange of the kind of Uniswap V3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Tiered {
+    /// What people call it.
+    pub name: &'static str,
+    /// Its factory.
+    pub factory: Address,
+    /// The fees of its pools, in parts in a million.
+    pub fees: &'static [u32],
+}
+
 /// What an assessment may cost and where it looks. A part of the engine: other parameters give other answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
     /// Exchanges asked for pools, the preferred first.
     pub dexes: Vec<Dex>,
+    /// Exchanges of the other kind that are asked for pools.
+    pub tiered: Vec<Tiered>,
     /// What tokens are traded against, the preferred first.
     pub quotes: Vec<Address>,
     /// Instructions that the whole assessment may execute; what is not known by then is unknown.
@@ -55,7 +71,12 @@ pub struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { dexes: market::DEXES.to_vec(), quotes: market::QUOTES.to_vec(), steps: 60_000_000 }
+        Self {
+            dexes: market::DEXES.to_vec(),
+            tiered: market::TIERED.to_vec(),
+            quotes: market::QUOTES.to_vec(),
+            steps: 60_000_000,
+        }
     }
 }
 

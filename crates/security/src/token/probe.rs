@@ -3,22 +3,29 @@
 //! Method of `security-services.md` section 5.3. A plain token in a pool of the same shape is tried beside it: where that
 //! one fails too, it is the market that is broken, and nothing is said of the token.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, U256, keccak256};
+use alloy_primitives::{Address, U256};
 use serde::Serialize;
-use surety_evm::{Checkpoint, Head};
+use surety_evm::Checkpoint;
 
 use super::lab::{Lab, Move};
-use super::market;
-use super::{Stop, ledger};
+use super::market::{self, Kind, Pool};
+use super::vital::NOISE_BPS;
+use super::{Params, Stop, Why, ledger};
 
 /// The sizes of trades, in parts in a million of the pool: 0.01 %, 1 %, 5 %.
 pub const SIZES: [u64; 3] = [100, 10_000, 50_000];
 /// A purchase so large that a limit on size shows, in parts in a million of the pool.
 pub(crate) const WHALE: u64 = 300_000;
-/// The times after a purchase at which selling is tried again, in seconds.
+/// The times after a purchase at which selling is tried again, in seconds; each a little later, by up to half an hour.
 pub const TIMES: [u64; 3] = [3_600, 86_400, 2_592_000];
+/// Other pools of each kind that are tried beside the first.
+const MOST_POOLS: usize = 5;
+/// Surroundings that ordinary transactions do not meet.
+const EXTRAORDINARY: [&str; 4] = ["coinbase_zero", "gas_limit", "gas_price_high", "gas_price_zero"];
+/// Half of something, in parts of 100,000.
+const HALF: u64 = 50_000;
 /// From this tax on a token that can be sold is sold for nothing.
 pub const CONFISCATION_BPS: u64 = 9_000;
 /// Taxes of smaller amounts than this, in base units, are rounding.
@@ -66,6 +73,9 @@ pub struct Sample {
     /// What was different in the surroundings; nothing in the ordinary case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub surroundings: Option<&'static str>,
+    /// The pool, where it is not the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Address>,
     /// Whether anything moved.
     pub ok: bool,
     /// What left, in base units.
@@ -101,6 +111,10 @@ pub struct Probe {
     pub size_limit: bool,
     /// The surroundings that change an outcome.
     pub sensitive_to: BTreeSet<&'static str>,
+    /// The trades whose outcome another wallet, another block or another pool changes: nothing good is said of them.
+    pub unsettled: BTreeSet<Trade>,
+    /// Pools with something in them in which nothing could be tried, and why.
+    pub untried: BTreeMap<Address, Why>,
     /// Logs and balances contradict each other somewhere.
     pub inconsistent_logs: bool,
     /// Contracts that the token calls when it moves, neither part of the market nor its own code.
@@ -112,17 +126,37 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Whether who has the token cannot get rid of it; nothing where that was not tried everywhere, or depends on what
+    /// surrounds the sale.
+    pub fn is_trap(&self) -> Option<bool> {
+        let was_tried = self.samples.iter().any(|sample| sample.trade == Trade::SellHalf);
+        let is_settled = was_tried && !self.unsettled.contains(&Trade::SellHalf) && self.untried.is_empty();
+        (self.is_honeypot || is_settled).then_some(self.is_honeypot)
+    }
+
     fn of(&self, who: Who, trades: &[Trade]) -> impl Iterator<Item = &Sample> {
         self.samples
             .iter()
-            .filter(move |sample| sample.who == who && trades.contains(&sample.trade) && sample.surroundings.is_none())
+            .filter(move |sample| sample.who == who && trades.contains(&sample.trade) && sample.is_plain())
+    }
+}
+
+impl Sample {
+    /// Whether nothing was different about it.
+    const fn is_plain(&self) -> bool {
+        self.surroundings.is_none() && self.pool.is_none()
+    }
+
+    /// Whether it shows what may happen to anybody.
+    fn is_ordinary(&self) -> bool {
+        self.surroundings.is_none_or(|name| !EXTRAORDINARY.contains(&name))
     }
 }
 
 const SALES: [Trade; 2] = [Trade::SellHalf, Trade::SellAll];
 
 /// Tries everything. `own` are the addresses of the token's own code, which it may call.
-pub(crate) fn probe(lab: &mut Lab, own: &BTreeSet<Address>) -> Result<Probe, Stop> {
+pub(crate) fn probe(lab: &mut Lab, own: &BTreeSet<Address>, params: &Params, pools: &[Pool]) -> Result<Probe, Stop> {
     control(lab)?;
     let mut probe = Probe::default();
     let bought = matrix(lab, &mut probe)?;
@@ -132,6 +166,7 @@ pub(crate) fn probe(lab: &mut Lab, own: &BTreeSet<Address>) -> Result<Probe, Sto
     contracts(lab, &mut probe)?;
     limits(lab, &mut probe)?;
     surroundings(lab, &mut probe)?;
+    elsewhere(lab, &mut probe, params, pools)?;
     judge(lab, &mut probe, own);
     lab.reset();
     Ok(probe)
@@ -186,6 +221,7 @@ fn holders(lab: &mut Lab, probe: &mut Probe) -> Result<(), Stop> {
 /// The same purchase, sold later and later.
 fn times(lab: &mut Lab, probe: &mut Probe, bought: Option<&Checkpoint>) -> Result<(), Stop> {
     for after in TIMES {
+        let after = after + 12 * lab.seed.within(&format!("after {after}"), 1, 150);
         let (who, wallet, amount) = match bought {
             Some(bought) => {
                 lab.session.restore(bought);
@@ -290,9 +326,7 @@ fn limits(lab: &mut Lab, probe: &mut Probe) -> Result<(), Stop> {
 /// A change of what a transaction sees around it.
 struct Change {
     name: &'static str,
-    /// Whether ordinary transactions meet it.
-    ordinary: bool,
-    make: fn(&mut Head, &mut u128, u64),
+    make: fn(&mut Lab, u64),
     times: u64,
 }
 
@@ -300,71 +334,234 @@ struct Change {
 fn changes(lab: &Lab) -> Vec<Change> {
     let seen = &lab.seen;
     let mut changes = Vec::new();
-    let mut add = |wanted: bool, name, ordinary, times, make| {
+    let mut add = |wanted: bool, name, times, make| {
         if wanted {
-            changes.push(Change { name, ordinary, make, times });
+            changes.push(Change { name, make, times });
         }
     };
-    add(seen.prevrandao, "prevrandao", true, 6, |head, _, n| head.prevrandao = keccak256(n.to_be_bytes()));
-    add(seen.coinbase, "coinbase", true, 2, |head, _, n| {
-        head.coinbase = Address::from_word(keccak256(n.to_be_bytes()))
+    add(seen.prevrandao, "prevrandao", 6, |lab, n| lab.session.head_mut().prevrandao = lab.seed.nth(n).hash("mix"));
+    add(seen.coinbase, "coinbase", 6, |lab, n| {
+        lab.session.head_mut().coinbase = lab.seed.nth(n).address("coinbase");
     });
-    add(seen.coinbase, "coinbase_zero", false, 1, |head, _, _| head.coinbase = Address::ZERO);
-    add(seen.gas_price, "gas_price", true, 1, |_, tip, _| *tip = 3_000_000_000);
-    add(seen.gas_price, "gas_price_high", false, 1, |_, tip, _| *tip = 900_000_000_000);
-    add(seen.gas_price || seen.base_fee, "gas_price_zero", false, 1, |head, tip, _| (head.base_fee, *tip) = (0, 0));
-    add(seen.base_fee, "base_fee", true, 1, |head, _, _| head.base_fee = head.base_fee.saturating_mul(2));
-    add(seen.gas_limit, "gas_limit", false, 1, |head, _, _| head.gas_limit = 30_000_000);
+    add(seen.coinbase, "coinbase_zero", 1, |lab, _| lab.session.head_mut().coinbase = Address::ZERO);
+    add(seen.block_hash, "block_hash", 6, |lab, n| {
+        lab.session.imagine_blocks(lab.seed.nth(n).hash("blocks"));
+        lab.session.head_mut().advance_blocks(1 + n);
+    });
+    add(seen.gas_price, "gas_price", 2, |lab, n| lab.manner.tip = 1_000_000_000 << n);
+    add(seen.gas_price, "gas_price_high", 1, |lab, _| lab.manner.tip = 900_000_000_000);
+    add(seen.gas_price || seen.base_fee, "gas_price_zero", 1, |lab, _| {
+        (lab.session.head_mut().base_fee, lab.manner.tip) = (0, 0);
+    });
+    add(seen.base_fee, "base_fee", 1, |lab, _| {
+        let head = lab.session.head_mut();
+        head.base_fee = head.base_fee.saturating_mul(2);
+    });
+    add(seen.gas_limit, "gas_limit", 1, |lab, _| lab.session.head_mut().gas_limit = 30_000_000);
+    add(seen.gas, "gas", 1, |lab, _| lab.manner.is_frugal = true);
     changes
 }
 
-/// Buys and sells in changed surroundings and compares with the ordinary ones.
+/// What comes of a purchase, of a movement out of it and of a sale.
+#[derive(Clone, Copy)]
+struct Trip {
+    buy: Option<Move>,
+    transfer: Option<Move>,
+    sell: Option<Move>,
+}
+
+/// Trades as other wallets and in changed surroundings, and compares with the ordinary ones.
 fn surroundings(lab: &mut Lab, probe: &mut Probe) -> Result<(), Stop> {
-    let tip = lab.tip;
-    if changes(lab).is_empty() && !lab.seen.origin {
-        return Ok(());
-    }
+    let (buyer, wait) = (lab.wallets.buyer, patience(probe));
     lab.reset();
-    let expected = round_trip(lab)?;
-    for change in changes(lab) {
+    let expected = trip(lab, buyer, wait, HALF)?;
+    for (n, visitor) in (0..).zip(lab.wallets.visitors) {
+        lab.reset();
+        lab.provide(visitor)?;
+        let found = trip(lab, visitor, wait, lab.seed.nth(n).within("part", HALF - 999, HALF))?;
+        compare(probe, "wallet", wait, expected, found);
+    }
+    let mut done: Vec<&str> = Vec::new();
+    // One surrounding may lead to code that asks for another.
+    while let Some(change) = changes(lab).into_iter().find(|change| !done.contains(&change.name)) {
+        done.push(change.name);
         for n in 0..change.times {
             lab.reset();
-            lab.tip = tip;
-            (change.make)(lab.session.head_mut(), &mut lab.tip, n);
-            let found = round_trip(lab);
-            lab.tip = tip;
-            let (bought, sold) = found?;
-            let outcome = |moved: Option<Move>| moved.map(|moved| moved.tax_bps());
-            if (outcome(bought), outcome(sold)) != (outcome(expected.0), outcome(expected.1)) {
-                probe.sensitive_to.insert(change.name);
-            }
-            for (trade, moved) in [(Trade::Buy, bought), (Trade::SellHalf, sold)] {
-                let mut sample = sample(Who::Fresh, trade, SIZES[1], 12, moved);
-                sample.surroundings = Some(change.name);
-                probe.samples.push(sample);
-            }
-            // Only where the purchase worked has a failing sale caught anybody.
-            if change.ordinary && bought.is_some() && sold.is_none() {
-                probe.is_honeypot = true;
-            }
+            (change.make)(lab, n);
+            let found = trip(lab, buyer, wait, HALF);
+            lab.behave();
+            compare(probe, change.name, wait, expected, found?);
         }
     }
-    let plain = expected.1.is_some();
-    if probe.contracts_trade != plain && lab.seen.origin {
+    if probe.contracts_trade != expected.sell.is_some() && lab.seen.origin {
         probe.sensitive_to.insert("origin");
     }
     Ok(())
 }
 
-fn round_trip(lab: &mut Lab) -> Result<(Option<Move>, Option<Move>), Stop> {
-    let buyer = lab.wallets.buyer;
-    let bought = lab.buy(buyer, lab.price_of(SIZES[1]))?;
-    let (wallet, amount) = match bought {
+/// Seconds after which what was bought can be sold, where it can be at all.
+fn patience(probe: &Probe) -> u64 {
+    let early = probe.of(Who::Fresh, &SALES).any(|sample| sample.ok && sample.after_s <= 12);
+    let late = probe.of(Who::Fresh, &SALES).any(|sample| sample.ok && sample.after_s > 12);
+    if late && !early { TIMES[1] } else { 12 }
+}
+
+/// Buys, waits, moves and sells `part` of 100,000 of what was bought.
+fn trip(lab: &mut Lab, buyer: Address, wait: u64, part: u64) -> Result<Trip, Stop> {
+    let buy = lab.buy(buyer, lab.price_of(SIZES[1]))?;
+    let (wallet, amount) = match buy {
         Some(_) => (buyer, lab.balance(buyer)?),
         None => (lab.wallets.holder, lab.part(SIZES[1]).min(lab.stock)),
     };
-    lab.session.head_mut().advance_blocks(1);
-    Ok((bought, lab.sell(wallet, round(amount / U256::from(2)))?))
+    lab.session.head_mut().advance_seconds(wait);
+    let held = lab.session.checkpoint();
+    let transfer = lab.transfer(wallet, lab.wallets.sink, round(amount / U256::from(10)))?;
+    lab.session.restore(&held);
+    let sold = amount.saturating_mul(U256::from(part)) / U256::from(2 * HALF);
+    // Round amounts are for the exact tax; people sell others.
+    let sell = lab.sell(wallet, if part == HALF { round(sold) } else { sold })?;
+    Ok(Trip { buy, transfer, sell })
+}
+
+/// Notes what came of a trip in other surroundings, and whether it is what was expected.
+fn compare(probe: &mut Probe, name: &'static str, wait: u64, expected: Trip, found: Trip) {
+    let trades = [
+        (Trade::Buy, expected.buy, found.buy),
+        (Trade::Transfer, expected.transfer, found.transfer),
+        (Trade::SellHalf, expected.sell, found.sell),
+    ];
+    let mut caught = false;
+    for (trade, was, is) in trades {
+        let sample = Sample { surroundings: Some(name), ..sample(Who::Fresh, trade, SIZES[1], wait, is) };
+        // Only where the purchase worked has a failing sale caught anybody.
+        caught |=
+            trade == Trade::SellHalf && was.is_some() && is.is_none() && found.buy.is_some() && sample.is_ordinary();
+        probe.samples.push(sample);
+        if differ(was, is) {
+            probe.sensitive_to.insert(name);
+            probe.unsettled.insert(trade);
+        }
+    }
+    probe.is_honeypot |= caught;
+}
+
+/// Whether two outcomes are not the same, but for rounding and for who holds what.
+fn differ(was: Option<Move>, is: Option<Move>) -> bool {
+    let (Some(was), Some(is)) = (was, is) else { return was.is_some() != is.is_some() };
+    let least: U256 = was.sent.min(is.sent).max(U256::ONE);
+    let rounding: U256 = U256::from(20_000) / least;
+    was.tax_bps().abs_diff(is.tax_bps()) > NOISE_BPS.saturating_add(rounding.saturating_to())
+}
+
+/// The same trades in the other pools that have something; the worst outcome of all pools counts.
+fn elsewhere(lab: &mut Lab, probe: &mut Probe, params: &Params, pools: &[Pool]) -> Result<(), Stop> {
+    let home = lab.market.pair;
+    for kind in [Kind::V2, Kind::V3] {
+        let others = pools.iter().filter(|pool| pool.kind == kind && pool.is_live() && pool.pair != home);
+        for (at, pool) in others.enumerate() {
+            let tried = match kind {
+                _ if at >= MOST_POOLS => Err(Why::OutOfGasBudget),
+                Kind::V2 => in_pool(lab, probe, params, pool)?,
+                Kind::V3 => on_the_way(lab, probe, pool)?,
+            };
+            if let Err(why) = tried {
+                probe.untried.insert(pool.pair, why);
+            }
+        }
+    }
+    // Nobody trades in a pool that we had to make: what happens in those of V3 is all that matters, and only the way into
+    // them was tried.
+    if !pools.iter().any(|pool| pool.kind == Kind::V2 && pool.is_live()) {
+        let only = pools.iter().filter(|pool| pool.is_live());
+        probe.untried.extend(only.map(|pool| (pool.pair, Why::UnsupportedContract)));
+    }
+    Ok(())
+}
+
+/// Trades in another pool of V2, where a plain token can be traded there too.
+fn in_pool(lab: &mut Lab, probe: &mut Probe, params: &Params, pool: &Pool) -> Result<Result<(), Why>, Stop> {
+    lab.reset();
+    let (base, home) = (lab.base.clone(), (lab.market.clone(), lab.reserve, lab.quote_reserve));
+    let place = (pool.pair, pool.quote, pool.factory);
+    let mut others = lab.market.others.clone();
+    others.extend([home.0.pair, home.0.quote, home.0.router, home.0.factory]);
+    let market = market::enter(&mut lab.session, lab.seed.nth(0), params, place, others)?;
+    let result = trades_in(lab, market, pool.pair);
+    (lab.market, lab.reserve, lab.quote_reserve) = home;
+    lab.base = base;
+    lab.reset();
+    match result {
+        Ok(samples) => {
+            probe.samples.extend(samples);
+            Ok(Ok(()))
+        }
+        Err(Stop::Market) => Ok(Err(Why::UnsupportedContract)),
+        Err(stop) => Err(stop),
+    }
+}
+
+fn trades_in(lab: &mut Lab, market: market::Market, pool: Address) -> Result<Vec<Sample>, Stop> {
+    if !lab.settle(market)? {
+        return Err(Stop::Market);
+    }
+    lab.base = lab.session.checkpoint();
+    control(lab)?;
+    let mut samples = Vec::new();
+    for size in [SIZES[1], SIZES[0]] {
+        lab.reset();
+        let bought = lab.buy(lab.wallets.buyer, lab.price_of(size))?;
+        samples.push(Sample { pool: Some(pool), ..sample(Who::Fresh, Trade::Buy, size, 0, bought) });
+        let (who, wallet, amount) = match bought.filter(|bought| !bought.got.is_zero()) {
+            Some(_) => (Who::Fresh, lab.wallets.buyer, lab.balance(lab.wallets.buyer)?),
+            None => (Who::Holder, lab.wallets.holder, lab.part(size).min(lab.stock)),
+        };
+        if amount.is_zero() {
+            continue;
+        }
+        lab.session.head_mut().advance_blocks(1);
+        let held = lab.session.checkpoint();
+        let half = lab.sell(wallet, round(amount / U256::from(2)))?;
+        samples.push(Sample { pool: Some(pool), ..sample(who, Trade::SellHalf, size, 12, half) });
+        lab.session.restore(&held);
+        lab.session.head_mut().advance_seconds(TIMES[1]);
+        let late = lab.sell(wallet, round(amount / U256::from(2)))?;
+        samples.push(Sample { pool: Some(pool), ..sample(who, Trade::SellHalf, size, TIMES[1], late) });
+    }
+    Ok(samples)
+}
+
+/// Moves tokens out of a pool of V3 and into it.
+fn on_the_way(lab: &mut Lab, probe: &mut Probe, pool: &Pool) -> Result<Result<(), Why>, Stop> {
+    lab.reset();
+    let moves = lab.through(pool.pair);
+    lab.reset();
+    let Some([bought, sold]) = moves? else { return Ok(Err(Why::UnsupportedContract)) };
+    for (trade, moved) in [(Trade::Buy, bought), (Trade::SellHalf, sold)] {
+        probe.samples.push(Sample { pool: Some(pool.pair), ..sample(Who::Fresh, trade, SIZES[1], 12, moved) });
+    }
+    Ok(Ok(()))
+}
+
+/// Lets the worst pool decide. Nobody is better off for being able to sell where he did not buy.
+fn judge_pools(probe: &mut Probe, buys: bool, sells: bool) {
+    let pools: BTreeSet<Address> = probe.samples.iter().filter_map(|sample| sample.pool).collect();
+    for pool in pools {
+        let of = |trade: Trade| {
+            let mut all = probe.samples.iter().filter(|one| one.pool == Some(pool) && one.trade == trade).peekable();
+            all.peek().is_some().then(|| all.any(|sample| sample.ok))
+        };
+        let (bought, sold) = (of(Trade::Buy) == Some(true), of(Trade::SellHalf) == Some(true));
+        let was_tried = of(Trade::SellHalf).is_some();
+        if sells && was_tried && !sold {
+            probe.is_honeypot = true;
+        }
+        if buys && !bought {
+            probe.unsettled.insert(Trade::Buy);
+        }
+        if (sells && !sold) || (buys && !bought) {
+            probe.sensitive_to.insert("pool");
+        }
+    }
 }
 
 /// Whether a plain token trades in a pool like this one.
@@ -391,11 +588,13 @@ fn control_trades(lab: &mut Lab) -> Result<bool, Stop> {
 fn judge(lab: &Lab, probe: &mut Probe, own: &BTreeSet<Address>) {
     let fresh_buys = probe.of(Who::Fresh, &[Trade::Buy]).any(|sample| sample.ok);
     probe.cannot_buy = !fresh_buys;
-    let seller = if fresh_buys { Who::Fresh } else { Who::Holder };
+    // Who bought and got nothing has nothing to sell.
+    let seller = if probe.of(Who::Fresh, &SALES).next().is_some() { Who::Fresh } else { Who::Holder };
     let any_sale = probe.of(seller, &SALES).any(|sample| sample.ok);
+    judge_pools(probe, fresh_buys, any_sale);
     let tried = probe.of(seller, &SALES).next().is_some();
     // What sells today and is shut by time alone has caught everybody who waited.
-    let last = probe.of(seller, &SALES).filter(|sample| sample.after_s == TIMES[2]).any(|sample| sample.ok);
+    let last = probe.of(seller, &SALES).filter(|sample| sample.after_s >= TIMES[2]).any(|sample| sample.ok);
     let trapped = tried && (!any_sale || !last || probe.is_honeypot);
     let halves: Vec<u64> = sold(probe, Trade::SellHalf, true);
     let alls: Vec<u64> = sold(probe, Trade::SellAll, true);
@@ -427,8 +626,7 @@ fn sold(probe: &Probe, trade: Trade, ok: bool) -> Vec<u64> {
 
 /// The worst tax of a trade: of the exact amounts only, where there are some; else of the largest.
 fn worst(probe: &Probe, trade: Trade) -> u64 {
-    let ok =
-        || probe.samples.iter().filter(|sample| sample.trade == trade && sample.ok && sample.surroundings.is_none());
+    let ok = || probe.samples.iter().filter(|sample| sample.trade == trade && sample.ok && sample.is_ordinary());
     let exact = ok().filter(|sample| sample.sent >= U256::from(EXACT)).map(|sample| sample.tax_bps).max();
     exact.or_else(|| ok().max_by_key(|sample| sample.sent).map(|sample| sample.tax_bps)).unwrap_or(0)
 }
@@ -441,6 +639,7 @@ fn sample(who: Who, trade: Trade, size_ppm: u64, after_s: u64, moved: Option<Mov
         size_ppm,
         after_s,
         surroundings: None,
+        pool: None,
         ok: moved.is_some(),
         sent,
         got,

@@ -10,15 +10,17 @@ use surety_evm::{Call, Session, Snapshot, StateError};
 use super::code;
 
 use super::facts::{Facts, facts};
-use super::lab::{Lab, realistic};
-use super::market::{self, Pool};
+use super::history::{self, History};
+use super::lab::Lab;
+use super::market::{self, Kind, Pool};
 use super::privilege::{Effect, Opening, Powers, Target, scan};
 use super::probe::{Probe, Trade, probe};
 use super::proxy::{Proxy, resolve};
+use super::trial::{Seed, realistic};
 use super::{Params, Stop, ledger};
 
 /// Fields that come of trying the token.
-const TRIED: [&str; 11] = [
+const TRIED: [&str; 10] = [
     "is_honeypot",
     "cannot_buy",
     "cannot_sell_all",
@@ -29,7 +31,6 @@ const TRIED: [&str; 11] = [
     "is_anti_whale",
     "external_call",
     "gas_abuse",
-    "is_airdrop_scam",
 ];
 /// Fields that come of the privilege pass.
 const POWERFUL: [&str; 11] = [
@@ -86,30 +87,6 @@ pub struct Unknown {
     pub reason: Why,
 }
 
-/// Somebody who has the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Holder {
-    /// Who.
-    pub address: Address,
-    /// How much, in base units.
-    pub balance: U256,
-}
-
-/// What the chain's history tells of a token; whoever has an index fills it in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct History {
-    /// Who deployed it.
-    pub creator: Option<Address>,
-    /// The largest holders, the largest first.
-    pub holders: Vec<Holder>,
-    /// How many have some of it.
-    pub holder_count: u64,
-    /// The largest holders of the pool's shares, the largest first.
-    pub lp_holders: Vec<Holder>,
-    /// How many have some of the pool.
-    pub lp_holder_count: u64,
-}
-
 /// Everything that was found out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
@@ -134,6 +111,8 @@ pub struct Report {
 pub struct PoolSeen {
     /// The exchange.
     pub name: &'static str,
+    /// How it trades.
+    pub kind: Kind,
     /// The pool.
     pub pair: Address,
     /// The other side.
@@ -156,10 +135,20 @@ impl Report {
         self.fields.insert(field, value);
     }
 
+    /// Takes back everything good that was said of trading and of keepers: what was looked at need not be what will be.
+    pub(crate) fn doubt(&mut self, what: &str) {
+        let said = TRIED.iter().chain(&POWERFUL).copied();
+        let good: Vec<&'static str> = said.filter(|field| self.fields.get(field) == Some(&json!("0"))).collect();
+        self.fields.retain(|field, _| !good.contains(field));
+        self.unknown(&good, Why::UnsupportedContract);
+        self.notes.push(format!("env.{what}: an outcome differs"));
+    }
+
     /// Marks fields as not known, unless they are.
     pub(super) fn unknown(&mut self, fields: &[&'static str], reason: Why) {
         for field in fields {
-            if !self.fields.contains_key(field) {
+            let is_said = self.fields.contains_key(field) || self.unknown.iter().any(|known| known.field == *field);
+            if !is_said {
                 self.unknown.insert(Unknown { field, reason });
             }
         }
@@ -188,7 +177,8 @@ pub fn assess(
     params: &Params,
     history: Option<&History>,
 ) -> Result<Report, Refused> {
-    let mut session = realistic(snapshot, token, params);
+    let seed = Seed::new(snapshot, token)?;
+    let mut session = realistic(snapshot, seed, seed.limits(params));
     if session.code(token)?.is_empty() {
         return Err(Refused::NoContract);
     }
@@ -199,10 +189,13 @@ pub fn assess(
     let named = ledger::named(&mut session, token)?;
     let pools = market::pools(&mut session, token, params, &named)?;
     exchanges(&mut report, &mut session, params, &pools)?;
-    tell(&mut report, &mut session, token, &facts, history)?;
+    if let Some(history) = history {
+        history::tell(&mut report, &mut session, snapshot, token, params, history)?;
+    }
+    report.unknown(&TOLD, Why::NoHistory);
     report.unknown(&LISTED, Why::NoSource);
     let hints: Vec<Address> = history.and_then(|history| history.creator).into_iter().collect();
-    let reason = match attempt(&mut report, session, token, params, &pools, &hints) {
+    let reason = match attempt(&mut report, session, seed, token, params, &pools, &hints) {
         Ok(()) => return Ok(report),
         Err(Stop::State(error)) => return Err(error.into()),
         Err(Stop::Budget) => Why::OutOfGasBudget,
@@ -216,6 +209,7 @@ pub fn assess(
 fn attempt(
     report: &mut Report,
     session: Session,
+    seed: Seed,
     token: Address,
     params: &Params,
     pools: &[Pool],
@@ -223,10 +217,12 @@ fn attempt(
 ) -> Result<(), Stop> {
     let own: BTreeSet<Address> = report.proxy.implementations.iter().copied().collect();
     let targets = targets(&session, token, &report.proxy)?;
-    let deadly = targets.iter().any(|target| target.code.can_selfdestruct);
-    report.set("selfdestruct", deadly);
-    let Some(mut lab) = Lab::new(session, token, params, pools)? else { return Err(Stop::Market) };
-    let mut probe = probe(&mut lab, &own)?;
+    let doom = doom(&session, &targets, &report.proxy)?;
+    if doom == Doom::InReach {
+        report.set("selfdestruct", true);
+    }
+    let Some(mut lab) = Lab::new(session, seed, token, params, pools)? else { return Err(Stop::Market) };
+    let mut probe = probe(&mut lab, &own, params, pools)?;
     let mut powers = powers(&mut lab, &targets, &report.proxy, hints, &probe)?;
     // What is shut today is judged as it will be once it is open.
     if let Some(Opening { who, contract, call }) = powers.opening.clone() {
@@ -236,20 +232,20 @@ fn attempt(
             lab.base = lab.session.checkpoint();
             let selector = const_hex::encode_prefixed(call.get(..4).unwrap_or_default());
             report.notes.push(format!("not yet open; results after selector {selector} by {}", lower(who)));
-            probe = self::probe(&mut lab, &own)?;
+            probe = self::probe(&mut lab, &own, params, pools)?;
             let later = self::powers(&mut lab, &targets, &report.proxy, hints, &probe)?;
             powers.merge(later);
         }
     }
     show(report, &probe);
-    show_powers(report, &powers);
+    show_powers(report, &powers, doom);
     report.probe = Some(probe);
     report.powers = Some(powers);
     Ok(())
 }
 
 /// The token's own code, outermost first, each under the token's address.
-fn targets(session: &Session, token: Address, proxy: &Proxy) -> Result<Vec<Target>, StateError> {
+pub(super) fn targets(session: &Session, token: Address, proxy: &Proxy) -> Result<Vec<Target>, StateError> {
     let mut targets = Vec::new();
     for at in std::iter::once(token).chain(proxy.implementations.iter().copied()) {
         targets.push(Target { address: token, code: code::known(&session.code(at)?) });
@@ -257,19 +253,52 @@ fn targets(session: &Session, token: Address, proxy: &Proxy) -> Result<Vec<Targe
     Ok(targets)
 }
 
+/// What reading code says of SELFDESTRUCT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doom {
+    /// An instruction that can run.
+    InReach,
+    /// None, neither in the code nor in what it hands on to.
+    OutOfReach,
+    /// The code hands on to other code, and does not say which.
+    Unclear,
+}
+
+/// Reads a contract's code for SELFDESTRUCT, and the code at the addresses in it where it hands on to other code.
+pub(super) fn doom(session: &Session, targets: &[Target], proxy: &Proxy) -> Result<Doom, StateError> {
+    if targets.iter().any(|target| target.code.can_selfdestruct) {
+        return Ok(Doom::InReach);
+    }
+    let mut is_told = proxy.kind.is_some();
+    for target in targets.iter().filter(|target| target.code.can_delegate) {
+        for address in &target.code.addresses {
+            let code = session.code(*address)?;
+            if code::known(&code).can_selfdestruct {
+                return Ok(Doom::InReach);
+            }
+            is_told |= !code.is_empty();
+        }
+    }
+    let hands_on = targets.iter().any(|target| target.code.can_delegate);
+    Ok(if hands_on && !is_told { Doom::Unclear } else { Doom::OutOfReach })
+}
+
 /// What keepers can do, of the token and of the contracts that it calls when it moves.
 fn powers(lab: &mut Lab, own: &[Target], proxy: &Proxy, hints: &[Address], probe: &Probe) -> Result<Powers, Stop> {
     let mut targets = own.to_vec();
     for outside in probe.external.iter().take(MOST_OUTSIDE) {
-        targets.push(Target { address: *outside, code: code::known(&lab.session.code(*outside)?) });
+        let behind = resolve(&mut lab.session, *outside)?;
+        targets.extend(self::targets(&lab.session, *outside, &behind)?);
     }
     lab.reset();
     lab.limited = probe.size_limit;
-    scan(lab, &targets, proxy, hints)
+    let mut powers = scan(lab, &targets, proxy, hints)?;
+    powers.exhausted |= probe.external.len() > MOST_OUTSIDE;
+    Ok(powers)
 }
 
 /// The fields of the privilege pass. What a function might do that could not be made to work is unknown.
-fn show_powers(report: &mut Report, powers: &Powers) {
+fn show_powers(report: &mut Report, powers: &Powers, doom: Doom) {
     // Code in which no transfer is found was not read at all.
     let complete = !powers.exhausted && powers.readable;
     let flags = [
@@ -286,43 +315,73 @@ fn show_powers(report: &mut Report, powers: &Powers) {
         ("personal_slippage_modifiable", powers.has(Effect::PersonalTax), powers.uncovered.is_empty()),
         ("anti_whale_modifiable", powers.has(Effect::Limit), powers.uncovered.is_empty()),
         ("hidden_owner", powers.is_hidden(), !powers.hidden_gate),
-        ("can_take_back_ownership", powers.take_back, true),
+        ("can_take_back_ownership", powers.take_back, powers.uncovered_ownership.is_empty()),
     ];
     for (field, found, covered) in flags {
         if found || (complete && covered) {
             report.set(field, found);
         }
     }
-    if powers.has(Effect::Destroy) {
-        report.set("selfdestruct", true);
+    let destroyed = doom == Doom::InReach || powers.has(Effect::Destroy);
+    // Who may choose the code that runs has that power already.
+    if destroyed || (complete && (doom == Doom::OutOfReach || powers.has(Effect::Delegate))) {
+        report.set("selfdestruct", destroyed);
     }
     let reason = if complete { Why::UnsupportedContract } else { Why::OutOfGasBudget };
     report.unknown(&POWERFUL, reason);
-    let idle: BTreeSet<&String> = powers.uncovered.union(&powers.uncovered_books).collect();
+    let mut idle: BTreeSet<&String> = powers.uncovered.union(&powers.uncovered_books).collect();
+    idle.extend(&powers.uncovered_ownership);
     if !idle.is_empty() {
         let list: Vec<&str> = idle.into_iter().map(String::as_str).collect();
         report.notes.push(format!("not made to work: {}", list.join(" ")));
     }
 }
 
-/// The fields of a probe.
+/// The fields of a probe. What another wallet, block or pool changes is said only where it is bad.
 fn show(report: &mut Report, probe: &Probe) {
     let could_hold = probe.samples.iter().any(|sample| sample.trade == Trade::SellHalf);
-    report.set("cannot_buy", probe.cannot_buy);
-    report.put("buy_tax", json!(fraction(probe.buy_tax_bps)));
-    if could_hold {
-        report.set("is_honeypot", probe.is_honeypot);
-        report.set("cannot_sell_all", probe.cannot_sell_all);
-        report.put("sell_tax", json!(fraction(probe.sell_tax_bps)));
-        report.put("transfer_tax", json!(fraction(probe.transfer_tax_bps)));
+    let settled =
+        |trade: Trade| !probe.unsettled.contains(&trade) && (trade == Trade::Transfer || probe.untried.is_empty());
+    let (buy, sell, transfer) = (settled(Trade::Buy), settled(Trade::SellHalf), settled(Trade::Transfer));
+    let flags = [
+        ("cannot_buy", probe.cannot_buy, buy),
+        ("is_honeypot", probe.is_honeypot, probe.is_trap().is_some()),
+        ("cannot_sell_all", probe.cannot_sell_all, could_hold && sell),
+        ("trading_cooldown", probe.cooldown, buy && sell),
+        ("is_anti_whale", probe.size_limit, buy && sell),
+        ("external_call", !probe.external.is_empty(), true),
+        ("gas_abuse", probe.gas_abuse, true),
+    ];
+    for (field, on, is_settled) in flags {
+        if on || is_settled {
+            report.set(field, on);
+        }
     }
-    report.set("trading_cooldown", probe.cooldown);
-    report.set("is_anti_whale", probe.size_limit);
-    report.set("external_call", !probe.external.is_empty());
-    report.set("gas_abuse", probe.gas_abuse);
-    report.unknown(&TRIED, Why::UnsupportedContract);
+    let taxes = [
+        ("buy_tax", probe.buy_tax_bps, buy),
+        ("sell_tax", probe.sell_tax_bps, could_hold && sell),
+        ("transfer_tax", probe.transfer_tax_bps, could_hold && transfer),
+    ];
+    for (field, bps, is_settled) in taxes {
+        if bps > 0 || is_settled {
+            report.put(field, json!(fraction(bps)));
+        }
+    }
+    let bound = probe.untried.values().find(|why| **why == Why::OutOfGasBudget);
+    report.unknown(&TRIED, bound.copied().unwrap_or(Why::UnsupportedContract));
+    tell_of(report, probe);
+}
+
+/// What no field of a probe says.
+fn tell_of(report: &mut Report, probe: &Probe) {
     for surroundings in &probe.sensitive_to {
-        report.notes.push(format!("environment_sensitive: {surroundings}"));
+        report.notes.push(format!("env.{surroundings}: an outcome differs"));
+    }
+    if report.pools.len() > 1 || !probe.untried.is_empty() {
+        let tried = report.pools.iter().map(|pool| pool.pair).filter(|pair| !probe.untried.contains_key(pair));
+        let list = |pools: Vec<String>| if pools.is_empty() { "none".to_owned() } else { pools.join(" ") };
+        let untried = probe.untried.keys().map(|pair| lower(*pair)).collect();
+        report.notes.push(format!("pools tried: {}; not tried: {}", list(tried.map(lower).collect()), list(untried)));
     }
     if probe.inconsistent_logs {
         report.notes.push("inconsistent_logs".to_owned());
@@ -369,9 +428,12 @@ fn exchanges(report: &mut Report, session: &mut Session, params: &Params, pools:
     for dex in &params.dexes {
         asked |= !session.code(dex.factory)?.is_empty();
     }
-    let live = |pool: &&Pool| !pool.reserve.is_zero() && !pool.quote_reserve.is_zero();
-    let seen = pools.iter().filter(live).map(|pool| PoolSeen {
+    for dex in &params.tiered {
+        asked |= !session.code(dex.factory)?.is_empty();
+    }
+    let seen = pools.iter().filter(|pool| pool.is_live()).map(|pool| PoolSeen {
         name: pool.dex.unwrap_or("unknown"),
+        kind: pool.kind,
         pair: pool.pair,
         quote: pool.quote,
         quote_reserve: pool.quote_reserve,
@@ -383,7 +445,7 @@ fn exchanges(report: &mut Report, session: &mut Session, params: &Params, pools:
             report.pools.iter().map(|pool| json!({"name": pool.name, "pair": lower(pool.pair)})).collect();
         report.put("dex", json!(dex));
     }
-    if let Some(pool) = report.pools.first()
+    if let Some(pool) = report.pools.first().filter(|pool| pool.kind == Kind::V2)
         && let Some(supply) = super::lab::ask(session, pool.pair, super::abi::encode(&super::abi::totalSupplyCall {}))?
     {
         report.put("lp_total_supply", json!(supply.to_string()));
@@ -395,65 +457,13 @@ fn exchanges(report: &mut Report, session: &mut Session, params: &Params, pools:
     Ok(())
 }
 
-/// What history says, with every balance read again.
-fn tell(
-    report: &mut Report,
-    session: &mut Session,
-    token: Address,
-    facts: &Facts,
-    history: Option<&History>,
-) -> Result<(), StateError> {
-    let Some(history) = history else {
-        report.unknown(&TOLD, Why::NoHistory);
-        return Ok(());
-    };
-    let mut balance = |token: Address, of: Address| -> Result<U256, StateError> {
-        let call = super::abi::encode(&super::abi::balanceOfCall(of));
-        Ok(super::lab::ask(session, token, call)?.unwrap_or_default())
-    };
-    let supply = facts.total_supply.unwrap_or_default();
-    if let Some(creator) = history.creator {
-        let has = balance(token, creator)?;
-        report.put("creator_address", json!(lower(creator)));
-        report.put("creator_balance", json!(has.to_string()));
-        report.put("creator_percent", json!(share(has, supply)));
-    }
-    let mut list = Vec::new();
-    for holder in history.holders.iter().take(10) {
-        list.push((holder.address, balance(token, holder.address)?));
-    }
-    let mut shares = Vec::new();
-    if let Some(pair) = report.pools.first().map(|pool| pool.pair) {
-        for holder in history.lp_holders.iter().take(10) {
-            shares.push((holder.address, balance(pair, holder.address)?));
-        }
-    }
-    let lp_supply = report.fields.get("lp_total_supply").and_then(Value::as_str).and_then(|text| text.parse().ok());
-    let show = |list: Vec<(Address, U256)>, supply: U256| -> Result<Vec<Value>, StateError> {
-        let one = |(address, balance): (Address, U256)| {
-            let is_contract = i32::from(!session.code(address)?.is_empty());
-            Ok(json!({"address": lower(address), "tag": "", "is_contract": is_contract,
-                "balance": balance.to_string(), "percent": share(balance, supply)}))
-        };
-        list.into_iter().map(one).collect()
-    };
-    let holders = show(list, supply)?;
-    let lp_holders = show(shares, lp_supply.unwrap_or_default())?;
-    report.put("holders", json!(holders));
-    report.put("holder_count", json!(history.holder_count.to_string()));
-    report.put("lp_holders", json!(lp_holders));
-    report.put("lp_holder_count", json!(history.lp_holder_count.to_string()));
-    report.unknown(&TOLD, Why::NoHistory);
-    Ok(())
-}
-
 /// An address as answers have it.
 pub(crate) fn lower(address: Address) -> String {
     format!("{address:#x}")
 }
 
 /// A part of a whole as a fraction, rounded half up to basis points.
-fn share(part: U256, whole: U256) -> String {
+pub(super) fn share(part: U256, whole: U256) -> String {
     let shift = whole.bit_len().saturating_sub(240);
     let (part, whole) = (part >> shift, whole >> shift);
     if whole.is_zero() {

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, Bytes, U256};
 use serde::Serialize;
 use serde_json::{Value, json};
-use surety_evm::{Call, Session, Snapshot};
+use surety_evm::{Session, Snapshot, Status};
 
 use super::abi::{self, encode};
-use super::lab::{Lab, ask, realistic};
+use super::lab::{Lab, ask};
 use super::privilege::{Effect, Gate, Power, Powers, Target, scan};
 use super::proxy::{Kind, Proxy, resolve};
-use super::report::{Refused, Unknown, Why, lower};
-use super::{Params, Stop, code, facts, ledger, market};
+use super::report::{Doom, Refused, Unknown, Why, doom, lower, targets};
+use super::trial::{Seed, realistic};
+use super::{Params, Stop, facts, ledger, market};
 
 /// Who owns a contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -55,12 +56,25 @@ const BOUNDED_WEIGHT: u64 = 5_000;
 /// A wait shorter than this gives nobody the time to leave.
 const SHORT_DELAY_S: u64 = 3_600;
 
+impl Rugpull {
+    /// Takes back everything good that was said: what was looked at need not be what will be.
+    pub(crate) fn doubt(&mut self) {
+        for field in FIELDS {
+            if self.fields.get(field) == Some(&json!(0)) {
+                self.fields.insert(field, json!(-1));
+                self.unknown.push(Unknown { field, reason: Why::UnsupportedContract });
+            }
+        }
+    }
+}
+
 /// Finds out what the keepers of a contract can do.
 ///
 /// # Errors
 /// [`Refused`] when there is no code, or no state.
 pub fn rugpull(snapshot: &Snapshot, contract: Address, params: &Params, hints: &[Address]) -> Result<Rugpull, Refused> {
-    let mut session = realistic(snapshot, contract, params);
+    let seed = Seed::new(snapshot, contract)?;
+    let mut session = realistic(snapshot, seed, seed.limits(params));
     if session.code(contract)?.is_empty() {
         return Err(Refused::NoContract);
     }
@@ -86,8 +100,8 @@ pub fn rugpull(snapshot: &Snapshot, contract: Address, params: &Params, hints: &
     if let Some(name) = facts::facts(&mut session, contract)?.name {
         found.fields.insert("contract_name", json!(name));
     }
-    match powers(session, contract, params, &found.proxy, hints) {
-        Ok((powers, stuck, deadly)) => show(&mut found, powers, stuck, deadly, owner, owner_type),
+    match tried(session, seed, contract, params, &found.proxy, hints) {
+        Ok(tried) => show(&mut found, tried, owner, owner_type),
         Err(Stop::State(error)) => return Err(error.into()),
         Err(stop) => {
             let reason = if stop == Stop::Budget { Why::OutOfGasBudget } else { Why::UnsupportedContract };
@@ -100,73 +114,92 @@ pub fn rugpull(snapshot: &Snapshot, contract: Address, params: &Params, hints: &
     Ok(found)
 }
 
-/// Powers, whether value that goes in never comes out, and whether SELFDESTRUCT is in reach.
-fn powers(
+/// What was found by trying.
+struct Tried {
+    powers: Powers,
+    /// Whether value that goes in never comes out; nothing where that could not be tried to its end.
+    is_stuck: Option<bool>,
+    doom: Doom,
+}
+
+fn tried(
     mut session: Session,
+    seed: Seed,
     contract: Address,
     params: &Params,
     proxy: &Proxy,
     hints: &[Address],
-) -> Result<(Powers, bool, bool), Stop> {
-    let mut targets = Vec::new();
-    for at in std::iter::once(contract).chain(proxy.implementations.iter().copied()) {
-        targets.push(Target { address: contract, code: code::known(&session.code(at)?) });
-    }
-    let deadly = targets.iter().any(|target| target.code.can_selfdestruct);
+) -> Result<Tried, Stop> {
+    let targets = targets(&session, contract, proxy)?;
+    let doom = doom(&session, &targets, proxy)?;
     let named = ledger::named(&mut session, contract)?;
     let pools = market::pools(&mut session, contract, params, &named)?;
     let start = session.clone();
     // What is no token is tried beside one: its keepers may still take what people allowed it or left in it.
-    let mut lab = match Lab::new(session, contract, params, &pools)? {
+    let mut lab = match Lab::new(session, seed, contract, params, &pools)? {
         Some(lab) => lab,
-        None => beside(start, contract, params)?,
+        None => beside(start, seed, params)?,
     };
-    let stuck = is_stuck(&mut lab, contract, &targets)?;
+    let is_stuck = is_stuck(&mut lab, contract, &targets)?;
     lab.reset();
-    Ok((scan(&mut lab, &targets, proxy, hints)?, stuck, deadly))
+    Ok(Tried { powers: scan(&mut lab, &targets, proxy, hints)?, is_stuck, doom })
 }
 
-fn beside(mut session: Session, contract: Address, params: &Params) -> Result<Lab, Stop> {
-    let plain = market::place(&mut session, contract, "Plain")?;
-    Lab::new(session, plain, params, &[])?.ok_or(Stop::Market)
+fn beside(mut session: Session, seed: Seed, params: &Params) -> Result<Lab, Stop> {
+    let plain = market::place(&mut session, seed.nth(0), "Plain")?;
+    Lab::new(session, seed, plain, params, &[])?.ok_or(Stop::Market)
 }
 
-/// Whether an ordinary wallet can put coin in and by no function get any out.
-fn is_stuck(lab: &mut Lab, contract: Address, targets: &[Target]) -> Result<bool, Stop> {
+/// Whether an ordinary wallet can put coin in and by no function get any out. What could not be tried to its end, or has
+/// functions that could not be read, is not known.
+fn is_stuck(lab: &mut Lab, contract: Address, targets: &[Target]) -> Result<Option<bool>, Stop> {
     let wallet = lab.wallets.stranger;
     let selectors = targets.iter().flat_map(|target| &target.code.functions).map(|function| function.selector);
     let selectors: Vec<[u8; 4]> = selectors.collect();
-    let mut takes = vec![Bytes::new()];
-    takes.extend(selectors.iter().map(|selector| padded(*selector, U256::ONE)));
-    let coin = U256::from(1_000_000_000_000_000_u64);
+    let coin = lab.seed.purse("coin", 15);
+    let is_read = targets.iter().all(|target| target.code.complete);
+    let mut is_known = is_read;
+    let takes = std::iter::once(Bytes::new()).chain(selectors.iter().map(|selector| padded(*selector, U256::ONE)));
     for data in takes {
         lab.reset();
-        let paid = lab.session.run(&Call::new(wallet, contract, data).value(coin))?;
+        let call = lab.transaction(wallet, contract, data).value(coin);
+        let paid = lab.session.run(&call)?;
+        is_known &= paid.status != Status::OutOfBudget;
         if !paid.is_success() {
             continue;
         }
-        let inside = lab.session.checkpoint();
-        let mut out = false;
-        for selector in &selectors {
-            for amount in [coin, U256::ONE, U256::ZERO] {
-                lab.session.head_mut().advance_seconds(366 * 86_400);
-                let back = lab.session.run(&Call::new(wallet, contract, padded(*selector, amount)))?;
-                out |= back.trace.native.iter().any(|paid| paid.from == contract && paid.to == wallet);
-                lab.session.restore(&inside);
-                // What could not be tried to its end is not known.
-                if lab.session.steps_left() == 0 {
-                    return Err(Stop::Budget);
-                }
-            }
-            if out {
-                break;
-            }
-        }
-        if !out {
-            return Ok(true);
+        match comes_out(lab, contract, wallet, &selectors, coin)? {
+            Some(true) => {}
+            Some(false) if is_read => return Ok(Some(true)),
+            _ => is_known = false,
         }
     }
-    Ok(false)
+    Ok(is_known.then_some(false))
+}
+
+/// Whether some function pays the wallet; nothing where one could not be run to its end and no other pays.
+fn comes_out(
+    lab: &mut Lab,
+    contract: Address,
+    wallet: Address,
+    selectors: &[[u8; 4]],
+    coin: U256,
+) -> Result<Option<bool>, Stop> {
+    let inside = lab.session.checkpoint();
+    let mut is_known = true;
+    for selector in selectors {
+        for amount in [coin, U256::ONE, U256::ZERO] {
+            lab.session.head_mut().advance_seconds(366 * 86_400);
+            let call = lab.transaction(wallet, contract, padded(*selector, amount));
+            let back = lab.session.run(&call)?;
+            lab.session.restore(&inside);
+            if back.trace.native.iter().any(|paid| paid.from == contract && paid.to == wallet) {
+                return Ok(Some(true));
+            }
+            is_known &= back.status != Status::OutOfBudget;
+        }
+    }
+    Ok(is_known.then_some(false))
 }
 
 /// A selector and a few words that hold the same number.
@@ -175,27 +208,27 @@ fn padded(selector: [u8; 4], number: U256) -> Bytes {
     [&selector[..], &word, &word, &word].concat().into()
 }
 
-fn show(
-    found: &mut Rugpull,
-    powers: Powers,
-    stuck: bool,
-    deadly: bool,
-    owner: Option<Address>,
-    owner_type: Option<OwnerType>,
-) {
-    let complete = !powers.exhausted;
+fn show(found: &mut Rugpull, tried: Tried, owner: Option<Address>, owner_type: Option<OwnerType>) {
+    let Tried { powers, is_stuck, doom } = tried;
+    // A function that nobody made work may be the one that takes everything.
+    let is_covered = powers.idle.is_empty() && powers.uncovered.is_empty() && powers.uncovered_books.is_empty();
+    let complete = !powers.exhausted && powers.is_read && is_covered;
+    let destroyed = doom == Doom::InReach || powers.has(Effect::Destroy);
+    let is_told = doom == Doom::OutOfReach || powers.has(Effect::Delegate);
     let flags = [
-        ("approval_abuse", powers.has(Effect::Spend)),
-        ("blacklist", powers.has(Effect::Blacklist)),
-        ("privilege_withdraw", powers.has(Effect::Withdraw)),
-        ("withdraw_missing", stuck),
-        ("selfdestruct", deadly || powers.has(Effect::Destroy)),
+        ("approval_abuse", powers.has(Effect::Spend), complete),
+        ("blacklist", powers.has(Effect::Blacklist), complete),
+        ("privilege_withdraw", powers.has(Effect::Withdraw), complete),
+        ("withdraw_missing", is_stuck == Some(true), is_stuck.is_some()),
+        ("selfdestruct", destroyed, !powers.exhausted && is_told),
     ];
-    for (field, on) in flags {
-        let known = on || complete || field == "withdraw_missing" || field == "selfdestruct";
+    let reason = if powers.exhausted { Why::OutOfGasBudget } else { Why::UnsupportedContract };
+    for (field, on, is_complete) in flags {
+        let known = on || is_complete;
         found.fields.insert(field, json!(if known { i32::from(on) } else { -1 }));
         if !known {
-            found.unknown.push(Unknown { field, reason: Why::OutOfGasBudget });
+            let reason = if field == "withdraw_missing" { Why::OutOfGasBudget } else { reason };
+            found.unknown.push(Unknown { field, reason });
         }
     }
     found.powers = powers.powers;

@@ -49,12 +49,15 @@ pub(crate) fn seeds(function: &Function, stock: &Stock, most: usize) -> Vec<Byte
     let first = stock.numbers.first().copied().unwrap_or(U256::ONE);
     let word = stock.words.first().copied().unwrap_or_default();
     let base = Choice { number: first, second: None, third: None, flag: true, addresses: people, word };
-    let has_word = function.arguments.iter().any(|kind| matches!(kind, DynSolType::FixedBytes(_)));
+    // Bytecode does not tell a word from a number where it is only looked up by.
+    let has_word =
+        function.arguments.iter().any(|kind| matches!(kind, DynSolType::FixedBytes(_) | DynSolType::Uint(256)));
     add(base);
     add(Choice { flag: false, number: U256::ZERO, ..base });
     if has_word {
         for word in stock.words.iter().copied() {
             add(Choice { word, ..base });
+            add(Choice { word, number: word, ..base });
         }
     }
     for number in stock.numbers.iter().copied() {

@@ -14,7 +14,7 @@ const SMALL: u64 = 10_000;
 const LARGE: u64 = 50_000;
 
 /// Taxes that differ by this or less are the same: where holders share a tax, it depends a little on who holds what.
-const NOISE_BPS: u64 = 20;
+pub(super) const NOISE_BPS: u64 = 20;
 
 /// Which trade of which size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,6 +13,9 @@ impl Scan<'_> {
             let mut gated = false;
             for seed in data.iter().take(2) {
                 let outcome = self.peek(stranger, target, seed)?;
+                if outcome.is_success() {
+                    self.returned.insert((target, function.selector));
+                }
                 gated |= !outcome.is_success() && !outcome.trace.compared.is_empty();
                 self.endings.entry((target, function.selector)).or_default().push(Ending::of(&outcome));
                 compared.extend(outcome.trace.compared);
@@ -70,6 +73,7 @@ impl Scan<'_> {
                 forced.insert((address, slot));
             }
             if !forced.is_empty() {
+                self.memberships.insert((target, function.selector), forced.clone());
                 let forced_state = self.lab.session.checkpoint();
                 self.rebase(forced_state);
                 self.forced.clone_from(&forced);
@@ -110,7 +114,7 @@ impl Scan<'_> {
         for (target, function) in Arc::clone(&self.functions).iter() {
             let target = *target;
             let stock = Stock { named: about, ..self.stock(self.lab.wallets.sink) };
-            for seed in seeds(function, &stock, 2 + self.words.len()) {
+            for seed in seeds(function, &stock, 2 + 2 * self.words.len()) {
                 let outcome = self.peek(self.lab.wallets.sink, target, &seed)?;
                 if outcome.is_success() && outcome.trace.writes.is_empty() {
                     read.extend(ledger::keyed_by(&outcome, about));
@@ -139,6 +143,7 @@ impl Scan<'_> {
                 || targets.iter().any(|target| target.address == *caller);
             !apart && !is_precompile(*caller) && seen.insert(*caller)
         });
+        self.is_cut |= callers.len() > MOST_CALLERS;
         callers.truncate(MOST_CALLERS);
         Ok(callers)
     }

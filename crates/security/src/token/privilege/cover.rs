@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Calls that stop trading after which an idle function is tried again.
+const MOST_STOPS: usize = 3;
+
 impl Scan<'_> {
     /// The call that opens trading for everybody, where it is shut.
     pub(super) fn opening(&self) -> Option<Opening> {
@@ -15,13 +18,13 @@ impl Scan<'_> {
     }
 
     /// Whether the reader found the functions that every token has.
-    pub(super) fn is_readable(&self) -> bool {
+    pub(super) fn is_token(&self) -> bool {
         const MUST: [[u8; 4]; 3] = [[0xa9, 0x05, 0x9c, 0xbb], [0x70, 0xa0, 0x82, 0x31], [0x23, 0xb8, 0x72, 0xdd]];
         let has = |selector: &[u8; 4]| {
             let mut all = self.targets.iter().flat_map(|target| &target.code.functions);
             all.any(|function| function.selector == *selector)
         };
-        MUST.iter().all(has) && self.targets.iter().all(|target| target.code.complete)
+        MUST.iter().all(has)
     }
 
     /// Functions that write what decides, and were never made to do so.
@@ -43,25 +46,98 @@ impl Scan<'_> {
             }
         }
         powers.hidden_gate = self.hashed.iter().any(|key| !self.succeeded.contains(key));
+        let is_token = self.is_token();
         for (target, function) in Arc::clone(&self.functions).iter() {
             let key = (*target, function.selector);
-            let Some(is_book) = idle.get(&key).copied() else { continue };
-            if self.succeeded.contains(&key)
+            let is_book = idle.get(&key).copied();
+            let matters = is_book.is_some() || !self.returned.contains(&key);
+            if !matters
+                || self.succeeded.contains(&key)
                 || self.is_shut(*target, function)?
                 || self.is_by_leave(*target, function)?
+                || self.only_undoes(*target, function)?
             {
                 continue;
             }
-            let name = format!("0x{}", const_hex::encode(function.selector));
-            if is_book {
+            let name = hex_of(function.selector);
+            // What a holder of a token signs is that one's own; of another contract, nobody knows whose word it takes.
+            if !self.returned.contains(&key) && !(is_token && self.signed.contains(&key)) {
+                powers.idle.insert(name.clone());
+            }
+            if is_book == Some(true) {
                 powers.uncovered_books.insert(name.clone());
             }
             // A rule that changes with somebody's signature is that one's own; whose balance it moves is not known.
-            if !self.signed.contains(&key) {
+            if is_book.is_some() && !self.signed.contains(&key) {
                 powers.uncovered.insert(name);
             }
         }
         Ok(())
+    }
+
+    /// Whether a function that never worked does once trading was stopped, and only gives what the stop wrote its values
+    /// back: it ends a pause, and there is no further state that it leads to.
+    fn only_undoes(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
+        let mut undoes = false;
+        for (stop, who) in self.stops() {
+            let mut members = self.memberships.get(&(target, function.selector)).cloned().unwrap_or_default();
+            members.extend(self.memberships.get(&(stop.0, stop.1)).cloned().unwrap_or_default());
+            for (address, slot) in members {
+                self.lab.session.set_storage(address, slot, U256::ONE)?;
+            }
+            self.count()?;
+            let stopped = self.lab.session.run(&self.transaction(who, stop.0, &stop.2))?;
+            let state = self.lab.session.checkpoint();
+            let result = self.undoes_after(target, function, who, &state, &stopped);
+            self.lab.session.restore(&self.base);
+            match result? {
+                Some(true) => undoes = true,
+                Some(false) => return Ok(false),
+                None => {}
+            }
+        }
+        Ok(undoes)
+    }
+
+    /// The calls that stop trading, each with somebody who may.
+    fn stops(&self) -> Vec<((Address, [u8; 4], Bytes), Address)> {
+        let stranger = self.lab.wallets.stranger;
+        let found = self.found.iter().filter_map(|((target, selector, who, _), finding)| {
+            let call = finding.effects.get(&Effect::Pause)?.clone();
+            Some(((*target, *selector, call), who.unwrap_or(stranger)))
+        });
+        found.take(MOST_STOPS).collect()
+    }
+
+    /// Whether every choice of arguments that works in this state only takes back what the stop wrote; nothing where none
+    /// works.
+    fn undoes_after(
+        &mut self,
+        target: Address,
+        function: &Function,
+        who: Address,
+        state: &Checkpoint,
+        stopped: &Outcome,
+    ) -> Result<Option<bool>, Stop> {
+        let mut undoes = None;
+        for seed in self.seeds(function, who) {
+            self.lab.session.restore(state);
+            let outcome = self.peek(who, target, &seed)?;
+            if !outcome.is_success() || !has_effects(&outcome) {
+                continue;
+            }
+            let is_undone = |write: &surety_evm::Write| {
+                let mut all = stopped.trace.writes.iter();
+                all.any(|one| (one.address, one.slot, one.before) == (write.address, write.slot, write.after))
+            };
+            let trace = &outcome.trace;
+            let only_writes = trace.native.is_empty() && trace.selfdestructs.is_empty() && trace.created.is_empty();
+            if !only_writes || !trace.writes.iter().all(is_undone) {
+                return Ok(Some(false));
+            }
+            undoes = Some(true);
+        }
+        Ok(undoes)
     }
 
     /// Whether a function that never worked does once the named holder has approved its caller: it then spends an
@@ -91,19 +167,21 @@ impl Scan<'_> {
     }
 
     /// Whether a function is shut for everybody by a variable that nothing writes any more, as an initializer is.
-    fn is_shut(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
+    pub(super) fn is_shut(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
         let stranger = self.lab.wallets.stranger;
         let Some(seed) = self.seeds(function, stranger).into_iter().next() else { return Ok(false) };
         let outcome = self.peek(stranger, target, &seed)?;
-        if outcome.is_success() || !outcome.trace.preimages.is_empty() || !outcome.trace.compared.is_empty() {
+        // A proxy that asks everybody whether he is its admin asks for nobody in particular.
+        let asks = outcome.trace.compared.iter().any(|who| Some(*who) != self.proxy.admin);
+        if outcome.is_success() || !outcome.trace.preimages.is_empty() || asks {
             return Ok(false);
         }
         for ((address, slot), value) in &outcome.trace.reads {
             let place = (*address, *slot);
-            if self.proxy.slots.contains(&place) || self.entries.contains(&place) || self.written.contains(&place) {
+            if self.proxy.slots.contains(&place) || self.entries.contains(&place) {
                 continue;
             }
-            for other in [0_u64, 1, 2].map(U256::from).into_iter().filter(|other| other != value) {
+            for other in others(*value, self.written.get(&place).copied()) {
                 self.lab.session.set_storage(*address, *slot, other)?;
                 let changed = self.peek(stranger, target, &seed);
                 self.lab.session.restore(&self.base);
@@ -114,4 +192,17 @@ impl Scan<'_> {
         }
         Ok(false)
     }
+}
+
+/// Values that a slot might have instead: anything where nothing writes it, else without a byte that nothing writes.
+fn others(value: U256, written: Option<U256>) -> Vec<U256> {
+    let Some(written) = written else {
+        return [0_u64, 1, 2].map(U256::from).into_iter().filter(|other| *other != value).collect();
+    };
+    let byte = |at: usize| U256::from(0xff) << (8 * at);
+    (0..32)
+        .map(byte)
+        .filter(|byte| (written & byte).is_zero() && !(value & byte).is_zero())
+        .map(|byte| value & !byte)
+        .collect()
 }

@@ -66,9 +66,12 @@ impl Scan<'_> {
     fn note(&mut self, key: (Address, [u8; 4]), caller: Address, outcome: &Outcome, acts: bool) {
         if acts {
             self.succeeded.insert(key);
-            self.written.extend(outcome.trace.writes.iter().map(|write| (write.address, write.slot)));
+            for write in &outcome.trace.writes {
+                *self.written.entry((write.address, write.slot)).or_default() |= bytes_of(write.before ^ write.after);
+            }
         }
         if outcome.is_success() {
+            self.returned.insert(key);
             return;
         }
         if outcome.trace.frames.iter().any(|frame| frame.to == RECOVER) {
@@ -195,7 +198,7 @@ impl Scan<'_> {
         if !self.accounts.contains_key(&who) {
             let here = self.lab.session.checkpoint();
             self.lab.session.restore(&self.base);
-            let outcome = peek(&mut self.lab.session, Address::ZERO, token, call.clone());
+            let outcome = self.lab.view(token, call.clone());
             self.lab.session.restore(&here);
             let outcome = outcome?;
             let own = who.map(|who| ledger::keyed_by(&outcome, who)).unwrap_or_default();
@@ -211,7 +214,7 @@ impl Scan<'_> {
         if account.slots.is_disjoint(written) {
             return Ok((account.amount, account.amount, BTreeSet::new()));
         }
-        let now = ask(&mut self.lab.session, token, call)?.unwrap_or_default();
+        let now = self.lab.view(token, call)?.word().unwrap_or_default();
         let explained =
             account.own.into_iter().filter(|slot| now != account.amount && written.contains(slot)).collect();
         Ok((account.amount, now, explained))
@@ -280,6 +283,11 @@ impl Scan<'_> {
         }
         Ok(())
     }
+}
+
+/// A mask of the bytes that are not zero.
+fn bytes_of(word: U256) -> U256 {
+    U256::from_be_bytes(word.to_be_bytes::<32>().map(|byte| if byte == 0 { 0 } else { 0xff }))
 }
 
 /// What a change of the books amounts to. `before` and `after` have the supply and the balances of `watched`.

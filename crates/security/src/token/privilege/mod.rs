@@ -136,14 +136,20 @@ pub struct Powers {
     pub uncovered: BTreeSet<String>,
     /// As `uncovered`, only those that write the books themselves.
     pub uncovered_books: BTreeSet<String>,
+    /// Functions that write who the owner is and could not be made to work, and states that could not be reached.
+    pub uncovered_ownership: BTreeSet<String>,
+    /// Functions that nobody made work at all, and that are not shut for good, in hex.
+    pub idle: BTreeSet<String>,
     /// The call that opens trading where it is shut.
     pub opening: Option<Opening>,
     /// A function recognises its caller by a hash, and nobody was found whom it lets in.
     pub hidden_gate: bool,
     /// Whether the work was more than the bound.
     pub exhausted: bool,
-    /// Whether the code's functions could be read.
+    /// Whether the code's functions could be read, and are those of a token.
     pub readable: bool,
+    /// Whether the code's functions could be read.
+    pub is_read: bool,
 }
 
 impl Powers {
@@ -162,10 +168,13 @@ impl Powers {
         // What one of the states made work is covered.
         self.uncovered.retain(|function| later.uncovered.contains(function));
         self.uncovered_books.retain(|function| later.uncovered_books.contains(function));
+        self.uncovered_ownership.retain(|function| later.uncovered_ownership.contains(function));
+        self.idle.retain(|function| later.idle.contains(function));
         self.hidden_gate &= later.hidden_gate;
         self.take_back |= later.take_back;
         self.exhausted |= later.exhausted;
         self.readable &= later.readable;
+        self.is_read &= later.is_read;
     }
 
     /// Whether somebody whom nothing shows has power over holders.
@@ -212,13 +221,16 @@ pub(crate) struct Scan<'a> {
     allowances: Slots,
     /// Slots written by calls of addresses that are shown.
     appointed: Slots,
+    /// Functions that did something.
     succeeded: BTreeSet<(Address, [u8; 4])>,
+    /// Functions that returned, whether or not they did anything.
+    returned: BTreeSet<(Address, [u8; 4])>,
     /// Functions that ask for somebody's signature: what they do, that one has agreed to.
     signed: BTreeSet<(Address, [u8; 4])>,
     /// Functions that treat the hash of their caller as a secret.
     hashed: BTreeSet<(Address, [u8; 4])>,
-    /// Slots that any call wrote.
-    written: Slots,
+    /// The bytes of slots that any call wrote, as a mask.
+    written: BTreeMap<(Address, U256), U256>,
     /// Every function of every target.
     functions: Arc<[(Address, Function)]>,
     /// How a stranger fares with the first choices of arguments.
@@ -227,6 +239,10 @@ pub(crate) struct Scan<'a> {
     accounts: BTreeMap<Option<Address>, Account>,
     /// Slots written to make the stranger a member.
     forced: Slots,
+    /// Those slots by the function that asks for them.
+    memberships: BTreeMap<(Address, [u8; 4]), Slots>,
+    /// Whether somebody who might be privileged was passed over.
+    is_cut: bool,
     calls: u32,
     found: BTreeMap<(Address, [u8; 4], Option<Address>, Gate), Finding>,
 }
@@ -292,9 +308,10 @@ impl<'a> Scan<'a> {
                 break;
             }
         }
-        lab.session.set_balance(subject, U256::from(10).pow(U256::from(18)))?;
+        let (coins, quotes) = (lab.seed.purse("subject", 18), lab.seed.within("subject", 1_000_001, 9_999_999));
+        lab.session.set_balance(subject, coins)?;
         let quote = lab.market.quote;
-        ledger::forge(&mut lab.session, quote, subject, U256::from(1_000_000_u64))?;
+        ledger::forge(&mut lab.session, quote, subject, U256::from(quotes))?;
         let allow = encode(&abi::approveCall { _0: subject, _1: U256::MAX });
         lab.session.run(&Call::new(people.named, quote, allow))?;
         let base = lab.session.checkpoint();
@@ -316,13 +333,16 @@ impl<'a> Scan<'a> {
             allowances: BTreeSet::new(),
             appointed: BTreeSet::new(),
             succeeded: BTreeSet::new(),
+            returned: BTreeSet::new(),
             signed: BTreeSet::new(),
             hashed: BTreeSet::new(),
-            written: BTreeSet::new(),
+            written: BTreeMap::new(),
             functions: functions(targets),
             endings: BTreeMap::new(),
             accounts: BTreeMap::new(),
             forced: BTreeSet::new(),
+            memberships: BTreeMap::new(),
+            is_cut: false,
             calls: 0,
             found: BTreeMap::new(),
         };
@@ -341,8 +361,10 @@ impl<'a> Scan<'a> {
         self.members()?;
         let mut powers = Powers { opening: self.opening(), ..Powers::default() };
         self.uncovered(&mut powers)?;
-        powers.readable = self.is_readable();
-        powers.take_back = self.renounced(&callers)?;
+        powers.is_read = self.targets.iter().all(|target| target.code.complete);
+        powers.readable = powers.is_read && self.is_token();
+        powers.take_back = self.renounced(&callers, &mut powers.uncovered_ownership)?;
+        powers.exhausted = self.is_cut;
         Ok(powers)
     }
 
@@ -431,8 +453,7 @@ impl<'a> Scan<'a> {
     }
 
     fn transaction(&self, from: Address, to: Address, data: &Bytes) -> Call {
-        let price = u128::from(self.lab.session.head().base_fee) + self.lab.tip;
-        Call { gas_price: Some(price), ..Call::new(from, to, data.clone()) }
+        self.lab.transaction(from, to, data.clone())
     }
 
     /// Makes another state the one that calls start from, and goes there.
@@ -473,7 +494,7 @@ impl<'a> Scan<'a> {
                 }
                 powers.powers.push(Power {
                     contract: *contract,
-                    selector: format!("0x{}", const_hex::encode(selector)),
+                    selector: hex_of(*selector),
                     effect: *effect,
                     gate: *gate,
                     who: *who,
@@ -493,6 +514,10 @@ fn functions(targets: &[Target]) -> Arc<[(Address, Function)]> {
         target.code.functions.iter().map(move |function| (address, function.clone())).collect::<Vec<_>>()
     };
     targets.iter().flat_map(one).collect()
+}
+
+fn hex_of(selector: [u8; 4]) -> String {
+    const_hex::encode_prefixed(selector)
 }
 
 /// A switch that takes one word, which is 0 or 1.

@@ -6,18 +6,58 @@ use super::*;
 const LATER_S: u64 = 90 * 86_400;
 
 impl Scan<'_> {
-    /// Whether somebody becomes owner again after ownership was given up. Also looks for powers that stay.
-    pub(super) fn renounced(&mut self, callers: &[Address]) -> Result<bool, Stop> {
+    /// Whether somebody becomes owner again after ownership was given up. Also looks for powers that stay, and notes what
+    /// writes who the owner is and was never made to work.
+    pub(super) fn renounced(&mut self, callers: &[Address], uncovered: &mut BTreeSet<String>) -> Result<bool, Stop> {
         let Some(owner) = facts::owner(&mut self.lab.session, self.lab.token)? else { return Ok(false) };
         let base = self.base.clone();
         let mut taken = false;
-        for state in self.renunciations(owner)? {
+        let states = self.renunciations(owner)?;
+        if states.is_empty() && !self.owner_slots.is_empty() {
+            uncovered.insert("a state without an owner".to_owned());
+        }
+        for state in states {
             self.rebase(state);
             let result = self.after_renouncing(owner, callers);
             self.rebase(base.clone());
             taken |= result?;
         }
+        for (target, function) in Arc::clone(&self.functions).iter() {
+            let key = (*target, function.selector);
+            if self.writes_owner(*target, function.selector)
+                && !self.succeeded.contains(&key)
+                && !self.is_shut(*target, function)?
+                && !(owner.is_zero() && self.is_for_an_owner(*target, function)?)
+            {
+                uncovered.insert(hex_of(function.selector));
+            }
+        }
         Ok(taken)
+    }
+
+    /// Whether a function works for an owner, were there one: as nobody is, nobody can call it.
+    fn is_for_an_owner(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
+        let somebody = self.lab.wallets.stranger;
+        for (address, slot) in self.owner_slots.clone() {
+            let value = self.lab.session.storage(address, slot)?;
+            self.lab.session.set_storage(address, slot, value | abi::word_of(somebody))?;
+        }
+        let mut works = false;
+        if facts::owner(&mut self.lab.session, self.lab.token)? == Some(somebody) {
+            for seed in self.seeds(function, somebody).into_iter().take(2) {
+                let outcome = self.peek(somebody, target, &seed)?;
+                works |= outcome.is_success() && has_effects(&outcome);
+            }
+        }
+        self.lab.session.restore(&self.base);
+        Ok(works)
+    }
+
+    /// Whether a function has an instruction that writes who the owner is.
+    fn writes_owner(&self, target: Address, selector: [u8; 4]) -> bool {
+        let own = self.targets.iter().filter(|one| one.address == target);
+        own.flat_map(|one| &one.code.variables)
+            .any(|variable| variable.writers.contains(&selector) && self.owner_slots.contains(&(target, variable.slot)))
     }
 
     /// The states without an owner: by each function of the owner that leads there, and by force where none does.
@@ -95,6 +135,9 @@ impl Scan<'_> {
             self.count()?;
             let outcome = self.lab.session.run(&self.transaction(caller, target, &seed))?;
             let mut written = outcome.trace.writes.iter().map(|write| (write.address, write.slot));
+            if outcome.is_success() && has_effects(&outcome) {
+                self.succeeded.insert((target, function.selector));
+            }
             if outcome.is_success() && written.any(|slot| self.owner_slots.contains(&slot)) {
                 taken |= facts::owner(&mut self.lab.session, self.lab.token)? != Some(Address::ZERO);
             }

@@ -1,5 +1,6 @@
 //! Tokens of every kind, honest and not, each with what must be said of it.
 
+mod evasions;
 mod fresh;
 mod oracles;
 mod powers;

@@ -132,7 +132,6 @@ fn preset(stage: &mut Stage, name: &str, arguments: Vec<u8>) -> Option<Address> 
 }
 
 #[test]
-#[ignore = "unpause() of a member only works after pause(): what it could change besides is said to be unknown, not \"0\""]
 fn preset_minter_pauser() {
     let mut stage = Stage::new();
     let arguments = ("Preset".to_owned(), "PRE".to_owned()).abi_encode_params();

@@ -94,13 +94,18 @@ impl Stage {
 
     /// The chain as it is now.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot { head: self.session.head().clone(), source: Arc::new(self.world()) }
+    }
+
+    /// Its state.
+    pub(crate) fn world(&self) -> World {
         let mut world = World::new();
         for (address, name) in [(FACTORY, "Factory"), (ROUTER, "Router"), (COIN, "Wrapped")] {
             world.insert(address, 1, U256::ZERO, market::runtime(name));
         }
         world.set_storage(ROUTER, U256::ZERO, U256::from_be_slice(FACTORY.as_slice()));
         world.apply(self.session.changes());
-        Snapshot { head: self.session.head().clone(), source: Arc::new(world) }
+        world
     }
 
     pub(crate) fn assess(&self, token: Address) -> Report {
