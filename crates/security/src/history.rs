@@ -14,6 +14,8 @@ use surety_evm::index::{Approval, Grant, Index, Right};
 use surety_primitives::hash::h;
 use surety_primitives::{Hash32, codec};
 
+use crate::token::{History as TokenHistory, Params};
+
 /// Most approvals of one owner.
 const MAX_APPROVALS: usize = 256;
 /// Most accounts that one account is known to have paid.
@@ -32,6 +34,8 @@ pub struct Past {
     pub created: BTreeMap<[u8; 20], Option<u64>>,
     /// By account, whom it paid by its own transactions.
     pub paid: BTreeMap<[u8; 20], Option<Vec<[u8; 20]>>>,
+    /// By token, who made it and who has it.
+    pub tokens: BTreeMap<[u8; 20], Option<TokenHistory>>,
 }
 
 /// The approvals of one owner.
@@ -155,6 +159,15 @@ impl History {
         self.ask(account, |past| &mut past.paid, paid)
     }
 
+    /// Who made a token, and who has it.
+    pub fn token(&self, token: Address) -> Option<TokenHistory> {
+        let told = |told: &Told, token, block| {
+            let snapshot = told.chain.snapshot(Some(block)).ok()?;
+            TokenHistory::of(&told.index, &snapshot, token, &Params::default()).ok()
+        };
+        self.ask(token, |past| &mut past.tokens, told)
+    }
+
     /// The recorded answer, or the chain's, which is then recorded.
     fn ask<T: Clone>(
         &self,
@@ -191,10 +204,12 @@ impl History {
         });
         let created = past.created.iter().find(|(contract, block)| self.created(Address::from(*contract)) != **block);
         let paid = past.paid.iter().find(|(account, paid)| self.paid(Address::from(*account)) != **paid);
+        let tokens = past.tokens.iter().find(|(token, known)| self.token(Address::from(*token)) != **known);
         approvals
             .map(|(owner, _)| of("approvals", owner))
             .or_else(|| created.map(|(contract, _)| of("creations", contract)))
             .or_else(|| paid.map(|(account, _)| of("payments", account)))
+            .or_else(|| tokens.map(|(token, _)| of("makers and holders", token)))
     }
 }
 

@@ -1,25 +1,31 @@
 //! `token_security`, `rugpull_detecting` and `deploy_scan` as services; what they say is found out in [`crate::token`] and
 //! [`crate::deploy`].
 
+mod trusted;
+
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, Bytes};
 use serde::Deserialize;
 use serde_json::Value;
 use surety_evm::Snapshot;
+use surety_primitives::codec;
+use surety_primitives::hash::h;
 
 use crate::deploy::{Failure, deploy_scan};
 use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::evidence::{Item, Kind};
+use crate::history::Past;
 use crate::json;
-use crate::lists::address;
-use crate::service::{Gathered, Method, Request, Service, Sources};
+use crate::lists::{Dataset, address};
+use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
 use crate::simulate::{Quantity, Word};
-use crate::state::{place, reason};
+use crate::state::{Pinned, State, place, reason};
 use crate::token::privilege::Power;
 use crate::token::rugpull::{Rugpull, rugpull};
-use crate::token::{Params, Proxy, Refused, Report, Why, assess};
+use crate::token::{History, Params, Proxy, Refused, Report, Why, assess};
 use crate::views::lower;
+use trusted::Trusted;
 
 /// Most tokens of one question.
 const MAX_TOKENS: usize = 8;
@@ -50,14 +56,43 @@ fn asked(request: &Request) -> Result<Vec<Address>, Refusal> {
     Ok(addresses)
 }
 
+struct Question {
+    tokens: Vec<Address>,
+    request: Request,
+}
+
 fn gather<'a>(sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {
     let (chain_id, block) = place(&request.segment, request)?;
     let tokens = asked(request)?;
-    Ok(Gathered::about(sources.lists, tokens, sources.pin(chain_id, block)?))
+    let state = sources.pin(chain_id, block)?;
+    Ok(Gathered::about(sources.lists, Question { tokens, request: request.clone() }, state))
 }
 
-fn tokens<'g>(gathered: &'g Gathered<'_>) -> Result<&'g Vec<Address>, Refusal> {
+fn question<'g>(gathered: &'g Gathered<'_>) -> Result<&'g Question, Refusal> {
     gathered.question().ok_or_else(|| Refusal::Server("nothing was gathered".to_owned()))
+}
+
+/// The blocks that were searched, and what they say of each contract.
+struct Searched {
+    told: Vec<Option<History>>,
+    item: Option<Item>,
+}
+
+fn search(pinned: &Pinned, contracts: &[Address]) -> Searched {
+    #[derive(serde::Serialize)]
+    struct Shown {
+        from_block: u64,
+        to_block: u64,
+        logs_root: surety_primitives::Hash32,
+    }
+    let fields =
+        ["creator_address", "honeypot_with_same_creator", "holders", "holder_count", "lp_holders", "lp_holder_count"];
+    let Some(history) = pinned.history() else { return Searched { told: vec![None; contracts.len()], item: None } };
+    let told: Vec<Option<History>> = contracts.iter().map(|contract| history.token(*contract)).collect();
+    let Past { from_block, to_block, .. } = history.past();
+    let logs_root = h("surety/security/made-and-held/v1", &[&codec::encode(&told)]);
+    let item = Item::new(Kind::History, &fields, &Shown { from_block, to_block, logs_root });
+    Searched { told, item: Some(item) }
 }
 
 /// `token_security`.
@@ -77,23 +112,29 @@ impl Service for TokenSecurity {
         true
     }
 
+    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
+        lists.addresses().into_iter().collect()
+    }
+
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {
         gather(sources, request)
     }
 
     fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Verdict<'a>, Refusal> {
-        let tokens = tokens(gathered)?;
-        let snapshot = match gathered.state.snapshot() {
-            Ok(snapshot) => snapshot,
-            Err(why) => return Ok(nothing(tokens, why)),
-        };
-        let (mut result, mut unknown, mut items) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let Question { tokens, request } = question(gathered)?;
+        let Some(pinned) = gathered.state.pinned() else { return Ok(nothing(tokens, gathered.state.why_absent())) };
+        let (mut result, mut unknown) = (BTreeMap::new(), Vec::new());
+        let Searched { told, item } = search(pinned, tokens);
+        let mut items: Vec<Item> = item.into_iter().collect();
+        let mut trusted = Trusted::new(gathered.lists, request);
         let mut has_code = false;
-        for token in tokens {
+        for (token, told) in tokens.iter().zip(&told) {
             let name = lower(token);
-            match assess(snapshot, *token, &Params::default(), None) {
-                Ok(report) => {
+            match assess(pinned.snapshot(), *token, &Params::default(), told.as_ref()) {
+                Ok(mut report) => {
                     has_code = true;
+                    unknown
+                        .extend(trusted.tell(*token, &mut report).map(|(field, why)| Unknown::of(&name, field, why)));
                     unknown.extend(report.unknown.iter().map(|one| Unknown::of(&name, one.field, one.reason.into())));
                     items.push(found(&name, &report));
                     result.insert(name, shown(report));
@@ -106,7 +147,7 @@ impl Service for TokenSecurity {
         if !has_code && unknown.iter().all(no_code) {
             return Err(Refusal::NotAContract);
         }
-        Ok(Verdict::attested(raw(&result), unknown).resting_on(Vec::new(), items))
+        Ok(Verdict::attested(raw(&result), unknown).resting_on(trusted.into_looked(), items))
     }
 }
 
@@ -175,18 +216,20 @@ impl Service for RugpullDetecting {
     }
 
     fn judge<'a>(&self, gathered: &Gathered<'a>) -> Result<Verdict<'a>, Refusal> {
-        let [contract] = tokens(gathered)?.as_slice() else {
+        let [contract] = question(gathered)?.tokens.as_slice() else {
             return Err(Refusal::Parameter("contract_addresses: one".to_owned()));
         };
-        let snapshot = match gathered.state.snapshot() {
-            Ok(snapshot) => snapshot,
-            Err(why) => return Ok(nothing(&[*contract], why)),
+        let Some(pinned) = gathered.state.pinned() else {
+            return Ok(nothing(&[*contract], gathered.state.why_absent()));
         };
-        match rugpull(snapshot, *contract, &Params::default(), &[]) {
+        // Whoever made it may have kept a key that nothing names.
+        let Searched { told, item } = search(pinned, &[*contract]);
+        let hints: Vec<Address> = told.iter().flatten().filter_map(|history| history.creator).collect();
+        match rugpull(pinned.snapshot(), *contract, &Params::default(), &hints) {
             Ok(found) => {
                 let unknown = found.unknown.iter().map(|one| Unknown::new(one.field, one.reason.into())).collect();
-                let item = kept(&found);
-                Ok(Verdict::attested(raw(&found.fields), unknown).resting_on(Vec::new(), vec![item]))
+                let items = std::iter::once(kept(&found)).chain(item).collect();
+                Ok(Verdict::attested(raw(&found.fields), unknown).resting_on(Vec::new(), items))
             }
             Err(Refused::NoContract) => Err(Refusal::NotAContract),
             Err(Refused::State(error)) => Ok(nothing(&[*contract], reason(&error))),

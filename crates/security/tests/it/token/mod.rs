@@ -2,6 +2,7 @@
 
 mod evasions;
 mod fresh;
+mod known;
 mod oracles;
 mod powers;
 mod stage;
