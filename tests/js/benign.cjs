@@ -125,6 +125,15 @@ async function main() {
     amountIn: parseEther('0.01'), amountOutMinimum: 0n, sqrtPriceLimitX96: 0n,
   };
   await step('tokens for WETH', () => swaps.exactInputSingle(swap));
+  for (const asset of [token, weth]) {
+    await step('a little allowed to Uniswap 3 positions', () => asset.approve(V3_POSITIONS, parseEther('0.1')));
+  }
+  const own3 = { ...position, amount0Desired: parseEther('0.01'), amount1Desired: parseEther('0.01'), recipient: ana.address };
+  await step('a position', () => positions.mint(own3));
+
+  // A collection
+  const art = await deploy('a collection', oz('ERC721PresetMinterPauserAutoId'), ana, 'Art', 'ART', 'https://art.example/');
+  await step('one of the collection', () => art.mint(ana.address));
 
   // A Safe of one owner
   const master = await deploy('the Safe', safe('GnosisSafe.sol/GnosisSafe.json'), ana);

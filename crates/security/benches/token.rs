@@ -57,7 +57,7 @@ fn token_probe_and_privileges(bencher: Bencher<'_, '_>, name: &str) {
 fn token_cached(bencher: Bencher<'_, '_>) {
     let (snapshot, token) = stage("Standard");
     let cache = Cache::new(1_024);
-    let key = Key { chain_id: 1, token, code_hash: B256::ZERO, generation: 1 };
+    let key = Key { chain_id: 1, token, code_hash: B256::ZERO, block: B256::ZERO };
     if let Ok(report) = assess(&snapshot, token, &Params::default(), None) {
         cache.put(key, report);
     }

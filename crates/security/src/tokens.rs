@@ -20,7 +20,7 @@ use crate::json;
 use crate::lists::{Dataset, address};
 use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
 use crate::simulate::{Quantity, Word};
-use crate::state::{Pinned, State, place, reason};
+use crate::state::{Pinned, place, reason};
 use crate::token::privilege::Power;
 use crate::token::rugpull::{Rugpull, rugpull};
 use crate::token::{History, Params, Proxy, Refused, Report, Why, assess};

@@ -23,6 +23,7 @@ use surety_security::parties::Parties;
 use surety_security::screen::{self, Around, Grounds, Question, Sent, What, screen};
 use surety_security::service::Request;
 use surety_security::simulate::Tried;
+use surety_security::token::Cache;
 
 pub(crate) use head::Head;
 
@@ -30,6 +31,8 @@ use crate::settings::wall_ms;
 
 /// Slots that a verdict is bound to; one that read more is judged again before it is forwarded.
 const MOST_READS: usize = 512;
+/// Tokens whose reports are remembered.
+const MOST_REPORTS: usize = 4_096;
 /// Stands for reads that nobody compares: nothing is ever written there.
 const CHANGED: Read = Read { address: Address::ZERO, slot: U256::MAX, value: U256::MAX };
 
@@ -40,6 +43,8 @@ pub(crate) struct Guard {
     /// The newest state; nothing where no node gives any.
     head: Option<Arc<Head>>,
     chain_id: u64,
+    /// What was found of tokens on the newest state.
+    reports: Arc<Cache>,
 }
 
 /// Which part of the screening a check is.
@@ -69,7 +74,7 @@ pub(crate) fn checks(
     if head.is_some() {
         parts.push(Part::Simulation);
     }
-    let guard = Guard { lists, head, chain_id };
+    let guard = Guard { lists, head, chain_id, reports: Arc::new(Cache::new(MOST_REPORTS)) };
     parts.into_iter().map(|part| Arc::new(Screening { guard: guard.clone(), part }) as Arc<dyn Check>).collect()
 }
 
@@ -149,7 +154,12 @@ impl Screening {
                 parties.ask(*address);
             }
         }
-        let around = Around { snapshot: snapshot.as_ref().map_err(|reason| *reason), before: &calls, history: None };
+        let around = Around {
+            snapshot: snapshot.as_ref().map_err(|reason| *reason),
+            before: &calls,
+            history: None,
+            reports: Some(&self.guard.reports),
+        };
         let grounds = screen(&question, around, &mut parties);
         match self.part {
             Part::Sanctions => sanctions(&parties),

@@ -56,7 +56,28 @@ pub struct AssetChanges {
 impl AssetChanges {
     /// The tokens whose logs and balances disagree.
     pub fn disagreements(&self) -> impl Iterator<Item = &TokenChange> {
-        self.tokens.iter().filter(|change| change.agrees() == Some(false))
+        self.tokens.iter().filter(|change| change.agrees() == Some(false) && !self.counts_nfts(change))
+    }
+
+    /// Whether a token is a collection: all that is known of its moves are NFTs, and balances count them.
+    pub fn is_collection(&self, token: Address) -> bool {
+        let mut nfts = self.nfts.iter().filter(|nft| nft.token == token).peekable();
+        nfts.peek().is_some()
+            && nfts.all(|nft| nft.to.is_zero() || nft.owner_after == Some(nft.to))
+            && self.tokens.iter().filter(|change| change.token == token).all(|change| self.counts_nfts(change))
+    }
+
+    /// Whether the balance of a collection changed by as many of its NFTs as came and went.
+    fn counts_nfts(&self, change: &TokenChange) -> bool {
+        let Some((before, after)) = change.before.zip(change.after) else { return false };
+        let moved = self.nfts.iter().filter(|nft| nft.token == change.token && nft.from != nft.to);
+        let (mut came, mut went) = (0_u64, 0_u64);
+        for nft in moved {
+            came += u64::from(nft.to == change.account);
+            went += u64::from(nft.from == change.account);
+        }
+        let is_silent = change.logged_in.is_zero() && change.logged_out.is_zero();
+        is_silent && after.wrapping_sub(before) == U256::from(came).wrapping_sub(U256::from(went))
     }
 }
 

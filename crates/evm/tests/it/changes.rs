@@ -119,11 +119,13 @@ fn an_nft_changes_its_owner_and_its_operator() {
     let Some(token) = deploy(&mut session, path, arguments) else { return };
     let minted = simulate(&mut session, ANA, token, &mintCall { to: ANA }).changes;
     assert_eq!((minted.nfts[0].from, minted.nfts[0].owner_before), (Address::ZERO, None));
+    assert_eq!(minted.disagreements().count(), 0, "{:?}", minted.tokens);
     let approval = setApprovalForAllCall { operator: BEN, approved: true };
     let approved = simulate(&mut session, ANA, token, &approval).changes;
     assert_eq!((approved.operators[0].before, approved.operators[0].after), (Some(false), Some(true)));
     let moved = simulate(&mut session, BEN, token, &transferFromCall { from: ANA, to: BEN, id: U256::ZERO }).changes;
     assert_eq!((moved.nfts[0].owner_before, moved.nfts[0].owner_after), (Some(ANA), Some(BEN)));
+    assert_eq!(moved.disagreements().count(), 0, "{:?}", moved.tokens);
 }
 
 #[test]

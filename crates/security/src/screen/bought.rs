@@ -1,17 +1,18 @@
 //! The tokens that a transaction buys, each tried out: one that cannot be sold is not worth having.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use alloy_primitives::Address;
 use surety_evm::{Snapshot, StateError, TokenChange};
 
-use super::Check;
+use super::{Around, Check};
 use crate::decode::Decoded;
 use crate::envelope::Reason;
 use crate::rules::{Risk, Severity};
 use crate::simulate::Simulated;
 use crate::state::reason;
-use crate::token::{Params, Refused, Report, assess};
+use crate::token::{Cache, Key, Params, Refused, Report, Why, assess};
 use crate::views::lower;
 
 /// Most tokens of one transaction that are tried.
@@ -34,11 +35,11 @@ const SELL_TAXES: [(u64, Severity); 2] = [(3_000, Severity::Quarantine), (1_000,
 
 /// Tries what the transaction buys. No check where that is nothing.
 pub(super) fn check(
-    snapshot: Result<&Snapshot, Reason>,
+    around: Around<'_>,
     simulated: &Result<Option<Simulated>, Reason>,
     decoded: &Decoded,
 ) -> Option<Check> {
-    let (Ok(snapshot), Ok(Some(simulated))) = (snapshot, simulated) else { return None };
+    let (Ok(snapshot), Ok(Some(simulated))) = (around.snapshot, simulated) else { return None };
     let mut risks = Vec::new();
     let mut unknown = None;
     let bought = match bought(snapshot, simulated, decoded) {
@@ -46,7 +47,7 @@ pub(super) fn check(
         Err(error) => return Some(Check::missing("token", BUDGET_MS, reason(&error))),
     };
     for token in bought.iter().take(MAX_BOUGHT) {
-        match assess(snapshot, *token, &Params::default(), None) {
+        match tried(snapshot, *token, around.reports) {
             Ok(report) => {
                 risks.extend(losses(*token, &report));
                 if report.flag("is_honeypot").is_none() {
@@ -71,6 +72,22 @@ pub(super) fn check(
     }
 }
 
+/// The report on a token; one of the same block where it is remembered.
+fn tried(snapshot: &Snapshot, token: Address, reports: Option<&Cache>) -> Result<Arc<Report>, Refused> {
+    let assess = || assess(snapshot, token, &Params::default(), None);
+    let Some(reports) = reports else { return assess().map(Arc::new) };
+    let account = snapshot.source.account(token).map_err(Refused::State)?.ok_or(Refused::NoContract)?;
+    let (chain_id, block) = (snapshot.head.chain_id, snapshot.head.hash);
+    let key = Key { chain_id, token, code_hash: account.code_hash, block };
+    if let Some(report) = reports.get(&key) {
+        return Ok(report);
+    }
+    let report = assess()?;
+    // What could not be read in time may be read at the next try.
+    let is_whole = report.unknown.iter().all(|unknown| unknown.reason != Why::NoState);
+    Ok(if is_whole { reports.put(key, report) } else { Arc::new(report) })
+}
+
 /// Tokens of which the sender has more afterwards; and where the sender pays for it with something else, those of which a
 /// wallet or somebody named in the call has more.
 fn bought(snapshot: &Snapshot, simulated: &Simulated, decoded: &Decoded) -> Result<BTreeSet<Address>, StateError> {
@@ -86,8 +103,10 @@ fn bought(snapshot: &Snapshot, simulated: &Simulated, decoded: &Decoded) -> Resu
     let named: BTreeSet<Address> = decoded.addresses().into_iter().collect();
     let mut bought = BTreeSet::new();
     for change in changes.tokens.iter().filter(|change| grew(change)) {
-        // What the sender deploys itself is judged as a deployment; before it there is nothing to try.
-        if Some(change.token) == simulation.outcome.created || given.contains(&change.token) {
+        // What the sender deploys itself is judged as a deployment; before it there is nothing to try. No exchange tells what
+        // one of a collection is worth.
+        let is_made = Some(change.token) == simulation.outcome.created;
+        if is_made || given.contains(&change.token) || changes.is_collection(change.token) {
             continue;
         }
         let is_for_other = || -> Result<bool, StateError> {

@@ -28,6 +28,7 @@ use crate::rules::{Risk, Severity};
 use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
 use crate::simulate::{LIMITS, Simulated, evidence, simulate};
 use crate::state::{Pinned, State, reason};
+use crate::token::Cache;
 use crate::views::lower;
 use judge::{Facts, Judged, Why, decoded, judge};
 
@@ -44,13 +45,16 @@ pub struct Around<'a> {
     pub before: &'a [Call],
     /// The chain's history up to the snapshot's block, where there is one.
     pub history: Option<&'a History>,
+    /// Reports on tokens of the same chain and lists, where they are remembered. An answer that is recorded goes without:
+    /// what a report read belongs to the record.
+    pub reports: Option<&'a Cache>,
 }
 
 impl<'a> Around<'a> {
     /// A state, with its history, and nothing that is sent before.
     pub(crate) fn of(state: &'a State) -> Self {
         let history = state.pinned().and_then(Pinned::history);
-        Self { snapshot: state.snapshot(), before: &[], history }
+        Self { snapshot: state.snapshot(), before: &[], history, reports: None }
     }
 }
 
@@ -103,7 +107,7 @@ pub fn screen(question: &Question, around: Around<'_>, parties: &mut Parties<'_>
     };
     let mut checks = vec![lists];
     checks.extend(checks::of(&judgement, ran));
-    checks.extend(bought::check(around.snapshot, &simulated, &decoded));
+    checks.extend(bought::check(around, &simulated, &decoded));
     if !question.is_transaction() {
         checks.retain(|check| check.name != "simulation");
     }

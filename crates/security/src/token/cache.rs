@@ -7,8 +7,8 @@ use alloy_primitives::{Address, B256};
 
 use super::Report;
 
-/// What a report is about: a token with this code, in a state of the chain that its owner names by a number that rises
-/// whenever the token's storage, or anything else the report may rest on, can have changed: the block's, at its simplest.
+/// What a report is about: a token with this code, in the state after one block: whatever else it rests on cannot have
+/// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The EIP-155 chain id.
@@ -17,8 +17,8 @@ pub struct Key {
     pub token: Address,
     /// Keccak-256 of its code.
     pub code_hash: B256,
-    /// The storage's generation.
-    pub generation: u64,
+    /// The block's hash.
+    pub block: B256,
 }
 
 /// Reports by their keys, at most so many. Full, it forgets all: a gateway asks for few tokens, and those again at once.
@@ -56,9 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_forgotten_with_its_generation() {
+    fn a_report_is_forgotten_with_its_block() {
         let cache = Cache::new(2);
-        let key = |generation| Key { chain_id: 1, token: Address::ZERO, code_hash: B256::ZERO, generation };
+        let key =
+            |block| Key { chain_id: 1, token: Address::ZERO, code_hash: B256::ZERO, block: B256::repeat_byte(block) };
         cache.put(key(1), Report::default());
         assert!(cache.get(&key(1)).is_some());
         assert!(cache.get(&key(2)).is_none());
