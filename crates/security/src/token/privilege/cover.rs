@@ -5,6 +5,9 @@ use super::*;
 /// Calls that stop trading after which an idle function is tried again.
 const MOST_STOPS: usize = 3;
 
+/// A call that stops trading: of whom, which function, with what.
+type Stopper = (Address, [u8; 4], Bytes);
+
 impl Scan<'_> {
     /// The call that opens trading for everybody, where it is shut.
     pub(super) fn opening(&self) -> Option<Opening> {
@@ -61,7 +64,8 @@ impl Scan<'_> {
             }
             let name = hex_of(function.selector);
             // What a holder of a token signs is that one's own; of another contract, nobody knows whose word it takes.
-            if !self.returned.contains(&key) && !(is_token && self.signed.contains(&key)) {
+            let is_own_word = is_token && self.signed.contains(&key);
+            if !is_own_word && !self.returned.contains(&key) {
                 powers.idle.insert(name.clone());
             }
             if is_book == Some(true) {
@@ -100,7 +104,7 @@ impl Scan<'_> {
     }
 
     /// The calls that stop trading, each with somebody who may.
-    fn stops(&self) -> Vec<((Address, [u8; 4], Bytes), Address)> {
+    fn stops(&self) -> Vec<(Stopper, Address)> {
         let stranger = self.lab.wallets.stranger;
         let found = self.found.iter().filter_map(|((target, selector, who, _), finding)| {
             let call = finding.effects.get(&Effect::Pause)?.clone();

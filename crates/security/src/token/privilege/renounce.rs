@@ -24,11 +24,14 @@ impl Scan<'_> {
         }
         for (target, function) in Arc::clone(&self.functions).iter() {
             let key = (*target, function.selector);
-            if self.writes_owner(*target, function.selector)
-                && !self.succeeded.contains(&key)
-                && !self.is_shut(*target, function)?
-                && !(owner.is_zero() && self.is_for_an_owner(*target, function)?)
+            if !self.writes_owner(*target, function.selector)
+                || self.succeeded.contains(&key)
+                || self.is_shut(*target, function)?
             {
+                continue;
+            }
+            let is_for_nobody = owner.is_zero() && self.is_for_an_owner(*target, function)?;
+            if !is_for_nobody {
                 uncovered.insert(hex_of(function.selector));
             }
         }
