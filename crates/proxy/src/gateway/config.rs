@@ -75,7 +75,7 @@ pub struct ServiceConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Its JSON-RPC, such as "http://127.0.0.1:8545" or "https://node.example".
+    /// Its JSON-RPC, such as `http://127.0.0.1:8545` or `https://node.example`.
     pub url: String,
     /// Its websocket, such as "ws://127.0.0.1:8546" or "wss://node.example"; without one it gives no subscriptions.
     #[serde(default)]
