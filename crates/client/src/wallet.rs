@@ -225,13 +225,38 @@ fn read_bounded(path: &Path) -> Result<String, Error> {
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] where there is one; and what the disk says.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let suffix = random::<8>().map_err(|error| io::Error::other(error.to_string()))?;
-    let draft = path.with_extension(format!("{}.draft", const_hex::encode(suffix.as_slice())));
+    let draft = draft_of(path)?;
     let written = write_draft(&draft, bytes).and_then(|()| fs::hard_link(&draft, path));
     let removed = fs::remove_file(&draft);
     written?;
     removed?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    sync_folder(path)
+}
+
+/// Writes a file over the one that may be there: a death in between leaves the old one or the new one. Readable by its owner
+/// alone, and durable on return.
+///
+/// # Errors
+/// What the disk says.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = draft_of(path)?;
+    if let Err(error) = write_draft(&draft, bytes).and_then(|()| fs::rename(&draft, path)) {
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    sync_folder(path)
+}
+
+/// A name beside a file that nobody else writes to.
+fn draft_of(path: &Path) -> io::Result<PathBuf> {
+    let suffix = random::<8>().map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(path.with_extension(format!("{}.draft", const_hex::encode(suffix.as_slice()))))
+}
+
+/// A new name is on disk only when its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 fn write_draft(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -72,20 +72,50 @@ pub(crate) struct Wanted {
     pub life: Option<u64>,
 }
 
-/// Buys a package by the account of `sender`; its key is written to `calls` first.
+/// Buys a package by the account of `sender`, once under one reference; its key is written to `calls` first. What was tried
+/// before goes on under the terms that it was tried under.
+///
+/// Whatever the error: something may have been bought exactly where the order is still kept ([`order_file`]).
 pub(crate) async fn buy(
     session: &Session,
     sender: &Sender,
     wanted: Wanted,
+    reference: Bytes16,
     calls: &Path,
 ) -> Result<(PurchaseId, PurchaseRecord)> {
-    let reference = Bytes16(*wallet::random::<16>()?);
     let purchase = PurchaseId::derive(session.network, sender.address(), reference.0);
     let key = wallet::load_or_create_key(&calls.join(format!("{purchase}.key")))?;
-    let file = calls.join(format!("{purchase}.order"));
+    let file = order_file(calls, purchase);
+    let is_again = file.exists();
+    let wanted = Wanted { most: wanted.most.filter(|_| !is_again), ..wanted };
     let order = kept_order(wanted, session, &file, reference, Bytes32(key.public().0)).await?;
+    if is_again {
+        if let Some(record) = bought(session, purchase, &order).await? {
+            return Ok((purchase, record));
+        }
+        if is_void(session, purchase, &order).await? {
+            std::fs::remove_file(&file).with_context(|| format!("cannot delete {}", file.display()))?;
+            bail!("the offer has changed, and nothing was bought under the old one");
+        }
+    }
     let (record, _) = send(session, sender, purchase, order, &file).await?;
     Ok((purchase, record))
+}
+
+/// Where the order of a purchase is kept: from before it is first sent, and until it is known that it came to nothing.
+pub(crate) fn order_file(calls: &Path, purchase: PurchaseId) -> PathBuf {
+    calls.join(format!("{purchase}.order"))
+}
+
+/// Whether the ledger has not taken this order and never will: it sells only what is listed, and versions only rise.
+async fn is_void(session: &Session, id: PurchaseId, order: &market::Purchase) -> Result<bool> {
+    // The listing first: what is not bought after it has changed never is.
+    let listed = session.light.service(order.service).await?;
+    let row = session.light.purchase(id).await?;
+    let has_changed = listed.value.is_none_or(|service| service.version != order.version);
+    // A row may be swept some time after the package has ended: then nobody can tell.
+    let is_told = row.value.is_none() && row.header.clock < order.expires;
+    Ok(has_changed && is_told && row.header.height >= listed.header.height)
 }
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
@@ -101,7 +131,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<()> {
     ));
     // The key is on disk before anything is paid: a crash in between loses nothing.
     let key = wallet::load_or_create_key(&arguments.calls.join(format!("{purchase}.key")))?;
-    let file = arguments.calls.join(format!("{purchase}.order"));
+    let file = order_file(&arguments.calls, purchase);
     let wanted = Wanted {
         service: ServiceId(arguments.service),
         most: arguments.max_price,

@@ -23,6 +23,7 @@ use surety_client::Caller;
 use surety_client::caller::{Reply, Request};
 use surety_primitives::Amount;
 use surety_primitives::access::{self, ProblemKind};
+use surety_primitives::typed_data::Bytes16;
 use tokio::time::Instant;
 
 use super::policy::{Policy, RemoteTerms, Sight};
@@ -145,6 +146,17 @@ pub struct Service {
     pub price: Amount,
 }
 
+/// What a buyer is to buy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The service's name in the policy.
+    pub name: String,
+    /// The most to spend, base units of CALL.
+    pub most: Amount,
+    /// Names the purchase: however often it is ordered under this reference, it is bought once.
+    pub reference: Bytes16,
+}
+
 /// What a buyer bought.
 #[derive(Debug)]
 pub struct Bought {
@@ -156,8 +168,19 @@ pub struct Bought {
     pub price: Amount,
 }
 
-/// Buys the next package of the service of this name, for at most this much.
-pub type Buyer = Arc<dyn Fn(String, Amount) -> BoxFuture<'static, Result<Bought, String>> + Send + Sync>;
+/// Why a buyer comes back without a package. Both say why, in words for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuyError {
+    /// Nothing was bought, and nothing will be by this order.
+    #[error("{0}")]
+    Refused(String),
+    /// It may have been bought, or may yet be: only the same order again can tell.
+    #[error("{0}; whether it was bought is not known yet")]
+    Doubtful(String),
+}
+
+/// Buys the next package of a service.
+pub type Buyer = Arc<dyn Fn(Order) -> BoxFuture<'static, Result<Bought, BuyError>> + Send + Sync>;
 
 /// What became of the calls to one service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -271,7 +294,7 @@ impl Remote {
         join_all(paid).await.into_iter().collect()
     }
 
-    /// What was spent on packages, by service, base units of CALL.
+    /// What was spent on packages, by service, base units of CALL: with what a purchase in doubt may cost.
     #[must_use]
     pub fn spent(&self) -> BTreeMap<String, Amount> {
         self.inner.ledger.spent()

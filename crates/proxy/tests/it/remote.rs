@@ -19,7 +19,7 @@ use surety_client::caller::{Options, Package};
 use surety_primitives::access::{GrantFlags, SubGrant, SubGrantTerms};
 use surety_primitives::{Amount, Hash32, Lane, ProviderId, Seconds, ServiceId};
 use surety_proxy::gateway::policy::{Facts, Policy};
-use surety_proxy::gateway::remote::{Bought, Buyer, Question, Remote, Service};
+use surety_proxy::gateway::remote::{Bought, BuyError, Buyer, Question, Remote, Service};
 use surety_proxy::gateway::verdict::{Finding, Outcome, Verdict};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -267,11 +267,11 @@ async fn quota_exhausted_is_unknown() {
     let folder = tempfile::tempdir().unwrap();
     let caller = small.caller();
     let next = Mutex::new(Some(large.caller()));
-    let buyer: Buyer = Arc::new(move |name, most| {
-        assert_eq!((name.as_str(), most), ("orbit", Amount(500)));
+    let buyer: Buyer = Arc::new(move |order| {
+        assert_eq!((order.name.as_str(), order.most), ("orbit", Amount(500)));
         let caller = next.lock().unwrap().take();
         Box::pin(async move {
-            let caller = caller.ok_or("sold out")?;
+            let caller = caller.ok_or_else(|| BuyError::Refused("sold out".to_owned()))?;
             Ok(Bought { caller, cost: Amount(400), price: Amount(10) })
         })
     });

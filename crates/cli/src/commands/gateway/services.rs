@@ -10,10 +10,10 @@ use surety_client::{Caller, Sender, wallet};
 use surety_ledger::market::state::PurchaseRecord;
 use surety_primitives::access::decode_chain;
 use surety_primitives::{Amount, PurchaseId, ServiceId};
-use surety_proxy::gateway::remote::{Bought, Buyer, Service};
+use surety_proxy::gateway::remote::{Bought, BuyError, Buyer, Order, Service};
 use surety_proxy::gateway::{GatewayConfig, ServiceConfig};
 
-use super::super::buy::{CALL_KEYS, Wanted, buy};
+use super::super::buy::{CALL_KEYS, Wanted, buy, order_file};
 use super::super::call::log_of;
 use crate::output::Failure;
 use crate::settings::{KEYSTORE, NetworkArguments, Session, read_json, unlock};
@@ -94,23 +94,39 @@ struct Shop {
 
 fn buyer(shop: Shop) -> Buyer {
     let shop = Arc::new(shop);
-    Arc::new(move |name, most| {
+    Arc::new(move |order| {
         let shop = Arc::clone(&shop);
-        Box::pin(async move { shop.buy(&name, most).await.map_err(|error| format!("{error:#}")) })
+        Box::pin(async move { shop.buy(&order).await.map_err(|error| shop.unbought(&order, &error)) })
     })
 }
 
 impl Shop {
-    async fn buy(&self, name: &str, most: Amount) -> Result<Bought> {
-        let (service, first) = *self.sold.get(name).context("no package of it was bought before")?;
-        let listed = self.session.light.service(service).await?.value.context("the service is listed no more")?;
-        ensure!(listed.terms.price <= most, "a package costs {}, and {most} is left", listed.terms.price);
-        let wanted = Wanted { service, most: Some(listed.terms.price), lanes: LANES, life: None };
-        let (purchase, record) = buy(&self.session, &self.sender, wanted, &self.calls).await?;
+    async fn buy(&self, order: &Order) -> Result<Bought> {
+        let (service, first) = *self.sold.get(&order.name).context("no package of it was bought before")?;
+        let most = if self.is_open(order) { None } else { Some(self.price_within(service, order.most).await?) };
+        let wanted = Wanted { service, most, lanes: LANES, life: None };
+        let (purchase, record) = buy(&self.session, &self.sender, wanted, order.reference, &self.calls).await?;
         // What was paid is known before it is used: a restart goes on with it.
         follow(&self.followed, first, purchase)?;
         let (caller, _) = line(&self.session, &self.calls, purchase, None).await?;
         Ok(Bought { caller, cost: record.price, price: price(&record) })
+    }
+
+    async fn price_within(&self, service: ServiceId, most: Amount) -> Result<Amount> {
+        let listed = self.session.light.service(service).await?.value.context("the service is listed no more")?;
+        ensure!(listed.terms.price <= most, "a package costs {}, and {most} is left", listed.terms.price);
+        Ok(listed.terms.price)
+    }
+
+    /// Whether something may have been bought by an order: then it is kept.
+    fn is_open(&self, order: &Order) -> bool {
+        let purchase = PurchaseId::derive(self.session.network, self.sender.address(), order.reference.0);
+        order_file(&self.calls, purchase).exists()
+    }
+
+    fn unbought(&self, order: &Order, error: &anyhow::Error) -> BuyError {
+        let reason = format!("{error:#}");
+        if self.is_open(order) { BuyError::Doubtful(reason) } else { BuyError::Refused(reason) }
     }
 }
 
@@ -149,14 +165,11 @@ fn newest(followed: &Path, given: PurchaseId) -> Result<PurchaseId> {
     Ok(all.get(&given).copied().unwrap_or(given))
 }
 
-/// Notes a purchase that follows on another: under another name first, so that a death in between loses neither.
+/// Notes a purchase that follows on another; a death in between loses neither.
 fn follow(followed: &Path, first: PurchaseId, purchase: PurchaseId) -> Result<()> {
     let mut all: BTreeMap<PurchaseId, PurchaseId> =
         if followed.exists() { read_json(followed)? } else { BTreeMap::new() };
     all.insert(first, purchase);
-    let draft = followed.with_extension("new");
-    std::fs::write(&draft, serde_json::to_vec_pretty(&all)?)
-        .and_then(|()| std::fs::File::open(&draft)?.sync_all())
-        .and_then(|()| std::fs::rename(&draft, followed))
+    wallet::replace(followed, &serde_json::to_vec_pretty(&all)?)
         .with_context(|| format!("cannot write {}", followed.display()))
 }
