@@ -1,20 +1,17 @@
 //! `/health`, `/metrics` and `/claims`, on a listener of their own.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::connections::serve_private;
 use crate::state::State;
 
 #[derive(Serialize)]
@@ -28,23 +25,12 @@ struct Health {
 }
 
 /// Serves until told to stop.
-pub(crate) async fn serve(state: Arc<State>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    loop {
-        let stream = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = stream else { continue };
+pub(crate) async fn serve(state: Arc<State>, listener: TcpListener, stopped: watch::Receiver<bool>) {
+    let answer = move |request| {
         let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let state = Arc::clone(&state);
-                async move { Ok::<_, Infallible>(answer(&state, &request).await) }
-            });
-            let _ =
-                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
+        async move { answer(&state, &request).await }
+    };
+    serve_private(listener, stopped, answer).await;
 }
 
 async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use surety_primitives::access::is_plain_path;
 use surety_primitives::{Amount, CALL, ProviderId, ServiceId};
 
+use crate::connections::Bounds;
 use crate::error::Error;
 
 /// A sidecar. Unknown fields are refused: a misspelt limit would be no limit.
@@ -184,6 +185,18 @@ impl Limits {
     /// For headers, and again for the body.
     pub(crate) const fn read_timeout(&self) -> Duration {
         Duration::from_secs(self.read_timeout_s)
+    }
+
+    /// The part of them that is about connections.
+    pub(crate) const fn bounds(&self) -> Bounds {
+        Bounds {
+            connections: self.connections,
+            per_address: self.connections_per_address,
+            header_bytes: self.header_bytes,
+            read: self.read_timeout(),
+            write: Duration::from_secs(self.write_timeout_s),
+            drain: Duration::from_secs(self.drain_s),
+        }
     }
 }
 

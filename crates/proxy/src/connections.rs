@@ -1,15 +1,167 @@
-//! What one connection may hold, and how many one address.
+//! Listeners and their connections: what one connection may hold, how many one address, and how they end.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Sleep;
+
+use crate::error::Error;
+
+/// Most header fields of a request.
+const MAX_HEADERS: usize = 100;
+
+/// Bounds on the connections of one listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// At a time.
+    pub(crate) connections: usize,
+    /// At a time of one address; 0 for no limit.
+    pub(crate) per_address: usize,
+    /// Bytes of a request's headers.
+    pub(crate) header_bytes: usize,
+    /// In which a request's headers arrive.
+    pub(crate) read: Duration,
+    /// In which a caller reads something of what waits for it.
+    pub(crate) write: Duration,
+    /// For requests under way when the listener stops.
+    pub(crate) drain: Duration,
+}
+
+/// A connection's place, kept until it and whatever it became are closed.
+pub(crate) struct Place {
+    pub(crate) address: IpAddr,
+    /// Whether the listener stops.
+    pub(crate) stopped: watch::Receiver<bool>,
+    _peer: Peer,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A listener, and where it listens.
+///
+/// # Errors
+/// [`Error::Listen`].
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Accepts connections until told to stop, each within the bounds; then waits for those that are open.
+pub(crate) async fn accept<F>(
+    listener: TcpListener,
+    bounds: Bounds,
+    mut stopped: watch::Receiver<bool>,
+    serve: impl Fn(TcpStream, Arc<Place>) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(bounds.connections));
+    let peers = Arc::new(Peers::default());
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of file descriptors: others must end first.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        // One caller takes no place from the others.
+        let Some(peer) = peers.admit(address.ip(), bounds.per_address) else { continue };
+        // Replies are small and wait for nothing else.
+        let _ = stream.set_nodelay(true);
+        let place = Place { address: address.ip(), stopped: stopped.clone(), _peer: peer, _permit: permit };
+        tokio::spawn(serve(stream, Arc::new(place)));
+    }
+    drop(listener);
+    let everyone = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
+    if tokio::time::timeout(bounds.drain, room.acquire_many(everyone)).await.is_err() {
+        tracing::warn!("connections were cut at the end of the drain time");
+    }
+}
+
+/// Answers requests in HTTP/1.1 until the connection ends, or until the listener stops and what is under way is answered.
+pub(crate) async fn serve_http1<F, B>(
+    stream: TcpStream,
+    place: &Place,
+    bounds: Bounds,
+    answer: impl Fn(Request<Incoming>) -> F,
+) -> Result<(), hyper::Error>
+where
+    F: Future<Output = Response<B>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    B::Data: Send,
+{
+    let stream = TokioIo::new(Timed::new(stream, bounds.write));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.read)
+        .max_buf_size(bounds.header_bytes)
+        .max_headers(MAX_HEADERS);
+    let service = service_fn(|request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut served = std::pin::pin!(builder.serve_connection(stream, service).with_upgrades());
+    let mut stopped = place.stopped.clone();
+    tokio::select! {
+        ended = served.as_mut() => return ended,
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    served.as_mut().graceful_shutdown();
+    served.await
+}
+
+/// Answers an administrator's requests, on a listener of their own, until told to stop.
+pub(crate) async fn serve_private<A, F, B>(listener: TcpListener, mut stopped: watch::Receiver<bool>, answer: A)
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    B::Data: Send,
+{
+    loop {
+        let stream = tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = stream else { continue };
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let answer = answer(request);
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let _ = served.await;
+        });
+    }
+}
 
 /// A stream whose reader must take something within a time: one that never reads would hold its place for ever.
 pub(crate) struct Timed<S> {

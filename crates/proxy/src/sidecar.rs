@@ -1,22 +1,17 @@
 //! Starts a sidecar, accepts connections, and ends it so that nothing admitted is lost.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use surety_primitives::keys::SecretKey;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::SidecarConfig;
-use crate::connections::{Peers, Timed};
+use crate::connections::{Place, accept, listen, serve_http1};
 use crate::error::Error;
 use crate::ledger::LedgerView;
 use crate::state::State;
@@ -25,8 +20,6 @@ use crate::{admin, duties, serve};
 
 /// Name of the counters' file.
 pub const STORE_FILE: &str = "counters.redb";
-/// Most header fields of a request.
-const MAX_HEADERS: usize = 100;
 
 /// A sidecar that runs.
 pub struct Sidecar {
@@ -80,12 +73,13 @@ impl Sidecar {
         let state = Arc::new(State::new(config, key, ledger, store)?);
         duties::check_key(&state).await?;
         duties::read_offers(&state).await;
-        let public = listen(state.config.listen).await?;
-        let private = listen(state.config.admin).await?;
-        let (address, admin) = (local(&public)?, local(&private)?);
+        let (public, address) = listen(state.config.listen).await?;
+        let (private, admin) = listen(state.config.admin).await?;
         let (stop, stopped) = watch::channel(false);
+        let (shared, bounds) = (Arc::clone(&state), state.config.limits.bounds());
+        let connect = move |stream, place| connection(Arc::clone(&shared), stream, place);
         let tasks = vec![
-            tokio::spawn(accept(Arc::clone(&state), public, stopped.clone())),
+            tokio::spawn(accept(public, bounds, stopped.clone(), connect)),
             tokio::spawn(admin::serve(Arc::clone(&state), private, stopped.clone())),
             tokio::spawn(duties::run(Arc::clone(&state), stopped)),
         ];
@@ -134,80 +128,12 @@ impl Sidecar {
     }
 }
 
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
-}
-
-fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener.local_addr().map_err(|error| Error::Config(error.to_string()))
-}
-
-async fn accept(state: Arc<State>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(state.config.limits.connections));
-    let peers = Arc::new(Peers::default());
-    let builder = builder(&state);
-    loop {
-        let stream = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => break,
-            accepted = accept_one(&listener, &room) => accepted,
-        };
-        let Some((stream, address, permit)) = stream else { continue };
-        // One caller takes no place from the others.
-        let Some(peer) = peers.admit(address.ip(), state.config.limits.connections_per_address) else { continue };
-        let stream = Timed::new(stream, Duration::from_secs(state.config.limits.write_timeout_s));
-        let shared = Arc::clone(&state);
-        let service = service_fn(move |request| {
-            let state = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(serve::handle(state, request).await) }
-        });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            state.metrics.connections.inc();
-            // A broken connection is the caller's affair; the calls on it are counted where they are made.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-            state.metrics.connections.dec();
-            drop((peer, permit));
-        });
+async fn connection(state: Arc<State>, stream: TcpStream, place: Arc<Place>) {
+    state.metrics.connections.inc();
+    let answer = |request| serve::handle(Arc::clone(&state), request);
+    // A broken connection is the caller's affair; the calls on it are counted where they are made.
+    if let Err(error) = serve_http1(stream, &place, state.config.limits.bounds(), answer).await {
+        tracing::debug!(%error, "connection ended");
     }
-    drop(listener);
-    let drain = Duration::from_secs(state.config.limits.drain_s);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("connections were cut at the end of the drain time");
-    }
-}
-
-/// The next connection, once there is room for it.
-async fn accept_one(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, address)) => {
-            // Replies are small and wait for nothing else.
-            let _ = stream.set_nodelay(true);
-            Some((stream, address, permit))
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a connection could not be accepted");
-            // Out of file descriptors: others must end first.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
-}
-
-fn builder(state: &State) -> http1::Builder {
-    let limits = &state.config.limits;
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.read_timeout())
-        .max_buf_size(limits.header_bytes)
-        .max_headers(MAX_HEADERS);
-    builder
+    state.metrics.connections.dec();
 }

@@ -1,6 +1,5 @@
 //! `/health`, `/metrics` and the quarantine (`/holds`), on a listener of their own: whoever reaches it is the administrator.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,10 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -21,6 +17,7 @@ use super::core::Core;
 use super::hold::{Held, HoldError, HoldId, Released, Releaser};
 use super::metrics::{ListName, PolicyLabel};
 use super::quarantine::{let_go, now_s, on_disk};
+use crate::connections::serve_private;
 
 /// Held transactions that are listed.
 const LISTED: usize = 1_000;
@@ -39,23 +36,12 @@ struct Health {
 }
 
 /// Serves until told to stop.
-pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    loop {
-        let stream = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = stream else { continue };
+pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, stopped: watch::Receiver<bool>) {
+    let answer = move |request| {
         let core = Arc::clone(&core);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let core = Arc::clone(&core);
-                async move { Ok::<_, Infallible>(answer(&core, &request).await) }
-            });
-            let _ =
-                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
+        async move { answer(&core, &request).await }
+    };
+    serve_private(listener, stopped, answer).await;
 }
 
 async fn answer(core: &Core, request: &Request<Incoming>) -> Response<Full<Bytes>> {

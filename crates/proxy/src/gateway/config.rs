@@ -8,6 +8,7 @@ use hyper::Uri;
 use serde::{Deserialize, Serialize};
 use surety_primitives::PurchaseId;
 
+use crate::connections::Bounds;
 use crate::error::Error;
 
 /// A gateway. Unknown fields are refused: a misspelt limit would be no limit.
@@ -116,7 +117,7 @@ pub struct GatewayLimits {
     pub hedge_ms: u64,
     /// Milliseconds between two looks at each node.
     pub probe_ms: u64,
-    /// Requests at a time of one websocket.
+    /// Requests at a time of one websocket, or of one HTTP/2 connection.
     pub websocket_requests: usize,
     /// Subscriptions of one websocket.
     pub subscriptions: usize,
@@ -217,6 +218,18 @@ impl GatewayLimits {
     /// For headers, and again for the body.
     pub(crate) const fn read_timeout(&self) -> Duration {
         Duration::from_secs(self.read_timeout_s)
+    }
+
+    /// The part of them that is about connections.
+    pub(crate) const fn bounds(&self) -> Bounds {
+        Bounds {
+            connections: self.connections,
+            per_address: self.connections_per_address,
+            header_bytes: self.header_bytes,
+            read: self.read_timeout(),
+            write: Duration::from_secs(self.write_timeout_s),
+            drain: Duration::from_secs(self.drain_s),
+        }
     }
 }
 

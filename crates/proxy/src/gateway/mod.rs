@@ -19,6 +19,7 @@ mod feed;
 mod forward;
 pub mod hex;
 pub mod hold;
+mod http2;
 mod inflate;
 pub mod json;
 pub mod jsonrpc;

@@ -1,17 +1,13 @@
 //! Starts a gateway, accepts connections, and ends it so that nothing admitted is lost.
 
-use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::config::GatewayConfig;
@@ -19,13 +15,10 @@ use super::core::Core;
 use super::forward::Forwarder;
 use super::plugs::Plugs;
 use super::policy::{LivePolicy, PolicyErrors, Reloaded};
-use super::{admin, quarantine, server};
-use crate::connections::{Peer, Peers, Timed};
+use super::{admin, http2, quarantine, server};
+use crate::connections::{Place, accept, listen, serve_http1};
 use crate::error::Error;
-use crate::sidecar::listen;
 
-/// Most header fields of a request.
-const MAX_HEADERS: usize = 100;
 /// Between two looks at the policy's file.
 const POLICY_LOOK: Duration = Duration::from_secs(1);
 /// Between two tries to learn the chain from the nodes at the start.
@@ -40,14 +33,6 @@ pub struct Gateway {
     admin: SocketAddr,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-}
-
-/// A connection's place, kept until it and the websocket on it are closed.
-pub(crate) struct Place {
-    pub(crate) address: IpAddr,
-    pub(crate) stopped: watch::Receiver<bool>,
-    _peer: Peer,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// Runs a gateway until `shutdown` comes, then drains it.
@@ -78,12 +63,13 @@ impl Gateway {
             None => ask_chain(&forwarder).await?,
         };
         let core = Arc::new(Core::new(config, plugs.into(), forwarder, chain_id)?);
-        let public = listen(core.config.listen).await?;
-        let private = listen(core.config.admin).await?;
-        let (address, admin) = (local(&public)?, local(&private)?);
+        let (public, address) = listen(core.config.listen).await?;
+        let (private, admin) = listen(core.config.admin).await?;
         let (stop, stopped) = watch::channel(false);
+        let (shared, bounds) = (Arc::clone(&core), core.config.limits.bounds());
+        let connect = move |stream, place| connection(Arc::clone(&shared), stream, place);
         let tasks = vec![
-            tokio::spawn(accept(Arc::clone(&core), public, stopped.clone())),
+            tokio::spawn(accept(public, bounds, stopped.clone(), connect)),
             tokio::spawn(admin::serve(Arc::clone(&core), private, stopped.clone())),
             tokio::spawn(quarantine::run(Arc::clone(&core), stopped.clone())),
             tokio::spawn(watch_policy(Arc::clone(&core), stopped.clone())),
@@ -193,79 +179,19 @@ async fn reload(
     Ok(reloaded)
 }
 
-fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener.local_addr().map_err(|error| Error::Config(error.to_string()))
-}
-
-async fn accept(core: Arc<Core>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let limits = &core.config.limits;
-    let room = Arc::new(Semaphore::new(limits.connections));
-    let peers = Arc::new(Peers::default());
-    let builder = builder(&core);
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                // Out of file descriptors: others must end first.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Some(peer) = peers.admit(address.ip(), limits.connections_per_address) else { continue };
-        let place = Place { address: address.ip(), stopped: stopped.clone(), _peer: peer, _permit: permit };
-        tokio::spawn(connection(Arc::clone(&core), builder.clone(), stream, Arc::new(place)));
-    }
-    drop(listener);
-    let everyone = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    let drain = Duration::from_secs(limits.drain_s);
-    if tokio::time::timeout(drain, room.acquire_many(everyone)).await.is_err() {
-        tracing::warn!("connections were cut at the end of the drain time");
-    }
-}
-
-async fn connection(core: Arc<Core>, builder: http1::Builder, stream: TcpStream, place: Arc<Place>) {
-    // Replies are small and wait for nothing else.
-    let _ = stream.set_nodelay(true);
-    let stream = Timed::new(stream, Duration::from_secs(core.config.limits.write_timeout_s));
+async fn connection(core: Arc<Core>, stream: TcpStream, place: Arc<Place>) {
     core.metrics.connections.inc();
-    let mut stopped = place.stopped.clone();
-    let shared = Arc::clone(&core);
-    let service = service_fn(move |request| {
-        let (core, place) = (Arc::clone(&shared), Arc::clone(&place));
-        async move { Ok::<_, Infallible>(server::handle(core, place, request).await) }
-    });
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let ended = tokio::select! {
-        ended = served.as_mut() => Some(ended),
-        _ = stopped.wait_for(|stopped| *stopped) => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
+    let limits = &core.config.limits;
+    let (shared, its) = (Arc::clone(&core), Arc::clone(&place));
+    let answer = move |request| server::handle(Arc::clone(&shared), Arc::clone(&its), request);
+    let ended = match http2::begins(&stream, &place, limits.read_timeout()).await {
+        None => Ok(()),
+        Some(false) => serve_http1(stream, &place, limits.bounds(), answer).await,
+        Some(true) => http2::serve(stream, &place, limits.bounds(), limits.websocket_requests, answer).await,
     };
     // A broken connection is the client's affair; what it sent is recorded where it is made.
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
     core.metrics.connections.dec();
-}
-
-fn builder(core: &Core) -> http1::Builder {
-    let limits = &core.config.limits;
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.read_timeout())
-        .max_buf_size(limits.header_bytes)
-        .max_headers(MAX_HEADERS);
-    builder
 }

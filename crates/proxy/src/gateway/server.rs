@@ -14,9 +14,9 @@ use super::core::{Client, Core};
 use super::inflate::{InflateError, inflate};
 use super::jsonrpc::{Answer, RpcError, code, write_reply};
 use super::request::Advice;
-use super::run::Place;
 use super::websocket;
 use crate::body::Collected;
+use crate::connections::Place;
 use crate::serve::Detached;
 
 /// Where a verdict stands that did not stop anything.

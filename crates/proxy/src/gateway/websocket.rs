@@ -23,8 +23,8 @@ use super::core::{Client, Core};
 use super::feed::{Command, Feed};
 use super::jsonrpc::{self, code};
 use super::methods::{self, Class};
-use super::run::Place;
 use super::server::refusal;
+use crate::connections::Place;
 
 /// Between two pings; a client that says nothing for three of them is gone.
 const PING: Duration = Duration::from_secs(30);

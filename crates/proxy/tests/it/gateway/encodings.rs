@@ -353,7 +353,7 @@ async fn bypass_pipelining() {
 }
 
 #[tokio::test]
-async fn bypass_http_2_and_http_0_9() {
+async fn bypass_http_2_preface_and_http_0_9() {
     let world = World::start().await;
     let body = text(&good());
     let preface = format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{body}");

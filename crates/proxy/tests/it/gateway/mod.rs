@@ -3,6 +3,7 @@
 mod board;
 mod decoders;
 mod encodings;
+mod http2;
 mod leaving;
 mod methods;
 mod node;
