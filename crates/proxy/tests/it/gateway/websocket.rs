@@ -15,10 +15,10 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::signing::{BAD, GOOD, legacy, legacy_with, raw};
 use super::world::World;
 
-struct Wallet(WebSocketStream<TcpStream>);
+pub(crate) struct Wallet(WebSocketStream<TcpStream>);
 
 impl Wallet {
-    async fn connect(world: &World) -> Self {
+    pub(crate) async fn connect(world: &World) -> Self {
         let stream = TcpStream::connect(world.gateway.address()).await.unwrap();
         Self(client_async(format!("ws://{}/", world.gateway.address()), stream).await.unwrap().0)
     }
@@ -39,9 +39,14 @@ impl Wallet {
         }
     }
 
-    async fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) async fn call(&mut self, method: &str, params: Value) -> Value {
         self.send(Message::Text(text(method, params).into())).await;
         self.next().await
+    }
+
+    /// What the next message tells of a subscription.
+    pub(crate) async fn news(&mut self) -> Value {
+        self.next().await["params"]["result"].take()
     }
 }
 
