@@ -140,6 +140,40 @@ impl BorshDeserialize for Key {
     }
 }
 
+/// The first bits of a name's hash: asks a list about a name without telling it, because very many names share them.
+///
+/// Sixteen bits: some thousands of the addresses that were ever used, and of the registered domains, have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix([u8; 2]);
+
+impl Prefix {
+    /// Of a normalised name, or of an address's 20 bytes: the first two bytes of its keccak-256.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        let [first, second, ..] = keccak(&[name]).0;
+        Self([first, second])
+    }
+}
+
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&const_hex::encode(self.0))
+    }
+}
+
+impl std::str::FromStr for Prefix {
+    type Err = const_hex::FromHexError;
+
+    /// Four hex digits.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The decoder would take "0x" for a prefix of its own.
+        if text.starts_with("0x") {
+            return Err(const_hex::FromHexError::InvalidStringLength);
+        }
+        const_hex::decode_to_array(text).map(Self)
+    }
+}
+
 /// One entry of a dataset: what a leaf is the hash of.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct Entry {

@@ -9,12 +9,13 @@ use alloy_primitives::Address;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use surety_evm::Account;
-use surety_primitives::dataset::{Entry, Key};
+use surety_primitives::dataset::{Entry, Key, Prefix};
 
 use crate::chains::is_supported;
 use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::lists::{Dataset, Date, Semantics, Subject as About, address, kind, merge};
 use crate::phishing::source_names;
+use crate::prefix::Index;
 use crate::service::{Chains, Gathered, Lists, Looked, Request, Service, Sources, Subject};
 use crate::state::{State, block_of, chain_of, reason};
 
@@ -73,6 +74,8 @@ const DENY: u8 = kind(About::Address, Semantics::Deny);
 const ALLOW: u8 = kind(About::Address, Semantics::Allow);
 /// What an address may be listed as and be bad: an answer makes a claim about each.
 const DECIDING: [u8; 2] = [LABEL, DENY];
+/// What it may be listed as.
+const LISTED: [u8; 3] = [LABEL, DENY, ALLOW];
 
 /// The address that is asked about, on a chain that is known.
 fn subject(request: &Request, chains: &Chains) -> Result<[u8; 20], Refusal> {
@@ -125,6 +128,7 @@ pub(crate) struct Addresses {
     can_set: [u64; FLAGS.len()],
     /// Trusted addresses by their first and last two bytes.
     trusted: HashMap<[u8; 4], Vec<[u8; 20]>>,
+    by_prefix: Index,
 }
 
 impl Addresses {
@@ -150,7 +154,8 @@ impl Addresses {
                 can_set[flag] |= bits;
             }
         }
-        Self { dataset, labelled, can_set, trusted }
+        let by_prefix = Index::of(&dataset, &LISTED);
+        Self { dataset, labelled, can_set, trusted, by_prefix }
     }
 
     /// Whether one of the sources tells of sanctions.
@@ -167,6 +172,39 @@ impl Addresses {
         let look_up = |kind| Key::new(kind, subject).ok().map(|key| Looked::up(&self.dataset, key));
         let trusted = look_up(ALLOW).filter(|looked| looked.entry.is_some());
         DECIDING.into_iter().filter_map(look_up).chain(trusted).collect()
+    }
+
+    /// What is listed under a prefix, as look-ups that found something.
+    pub(crate) fn under(&self, prefix: Prefix) -> Vec<Looked<'_>> {
+        self.by_prefix.under(&self.dataset, prefix)
+    }
+
+    /// What lists say of an address, or of one that none has, and which flags they cannot tell.
+    pub(crate) fn security(&self, subject: Option<&[u8; 20]>, stale: u64) -> (Security, Vec<Unknown>) {
+        let said = subject.and_then(|subject| self.labelled.get(subject)).copied().unwrap_or_default();
+        let mut unknown = Vec::new();
+        let mut flags = [None; FLAGS.len()];
+        for (flag, known) in flags.iter_mut().enumerate() {
+            match known_as(said[flag], self.can_set[flag], stale) {
+                Ok(set) => *known = Some(set),
+                Err(reason) => unknown.push(Unknown::new(FLAGS[flag], reason)),
+            }
+        }
+        let is_stale = unknown.iter().any(|unknown| unknown.reason == Reason::ListStale);
+        let nothing_known = flags.iter().all(Option::is_none);
+        let security = Security {
+            verdict: match flags.contains(&Some(true)) {
+                true => Standpoint::Bad,
+                false if is_stale || nothing_known => Standpoint::Unknown,
+                false => Standpoint::NotFound,
+            },
+            flags,
+            data_source: source_names(&self.dataset, said.iter().fold(0, |all, bits| all | bits)),
+            sanctioned_as_of: flags[SANCTIONED].and_then(|_| oldest(&self.dataset, self.can_set[SANCTIONED])),
+            look_alike_of: subject.and_then(|subject| self.look_alike(subject)),
+            on_chain: None,
+        };
+        (security, unknown)
     }
 
     /// What lists say of an address, in the words of the flags.
@@ -224,6 +262,11 @@ impl Standing {
     }
 }
 
+/// The flags that lists can set.
+pub(crate) const fn flags() -> &'static [&'static str] {
+    &FLAGS
+}
+
 /// What these lists say of an address.
 pub fn standing_of(lists: &Lists, subject: &[u8; 20], request: &Request) -> Standing {
     match &lists.addresses {
@@ -241,7 +284,7 @@ enum Standpoint {
 }
 
 /// The result; absent flags are not written.
-struct Security {
+pub(crate) struct Security {
     flags: [Option<bool>; FLAGS.len()],
     data_source: String,
     sanctioned_as_of: Option<Date>,
@@ -345,30 +388,9 @@ fn no_list<'a>(subject: &[u8; 20], gathered: &Gathered<'a>) -> Verdict<'a> {
 }
 
 fn judge<'a>(addresses: &'a Addresses, address: &[u8; 20], gathered: &Gathered<'a>) -> Verdict<'a> {
-    let said = addresses.labelled.get(address).copied().unwrap_or_default();
-    let mut unknown = Vec::new();
-    let mut flags = [None; FLAGS.len()];
-    for (flag, known) in flags.iter_mut().enumerate() {
-        match known_as(said[flag], addresses.can_set[flag], gathered.stale) {
-            Ok(set) => *known = Some(set),
-            Err(reason) => unknown.push(Unknown::new(FLAGS[flag], reason)),
-        }
-    }
+    let (security, mut unknown) = addresses.security(Some(address), gathered.stale);
     let on_chain = on_chain(&gathered.state, *address);
-    let is_stale = unknown.iter().any(|unknown| unknown.reason == Reason::ListStale);
-    let nothing_known = flags.iter().all(Option::is_none);
-    let security = Security {
-        verdict: match flags.contains(&Some(true)) {
-            true => Standpoint::Bad,
-            false if is_stale || nothing_known => Standpoint::Unknown,
-            false => Standpoint::NotFound,
-        },
-        flags,
-        data_source: source_names(&addresses.dataset, said.iter().fold(0, |all, bits| all | bits)),
-        sanctioned_as_of: flags[SANCTIONED].and_then(|_| oldest(&addresses.dataset, addresses.can_set[SANCTIONED])),
-        look_alike_of: addresses.look_alike(address),
-        on_chain: on_chain.ok(),
-    };
+    let security = Security { on_chain: on_chain.ok(), ..security };
     unknown.extend(beyond_lists(on_chain));
     let attested = if on_chain.is_ok() { vec!["contract_address", "delegates_to"] } else { Vec::new() };
     Verdict { attested, ..Verdict::provable(raw(&security), unknown, gathered.looked.clone()) }

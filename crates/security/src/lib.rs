@@ -22,6 +22,7 @@ pub mod json;
 pub mod lists;
 pub mod parties;
 pub mod phishing;
+pub mod prefix;
 pub mod router;
 pub mod rules;
 pub mod screen;

@@ -14,7 +14,7 @@ use crate::envelope::{Refusal, Verdict};
 use crate::history::Past;
 use crate::lists::Dataset;
 use crate::state::State;
-use crate::{address, approvals, chains, dapp, input, phishing, screen, simulate, tokens};
+use crate::{address, approvals, chains, dapp, input, phishing, prefix, screen, simulate, tokens};
 
 /// Every service; a new one is its file and its line here.
 pub static SERVICES: &[&dyn Service] = &[
@@ -32,6 +32,8 @@ pub static SERVICES: &[&dyn Service] = &[
     &approvals::NFT_721,
     &approvals::NFT_1155,
     &approvals::ApprovalSecurity,
+    &prefix::ADDRESSES,
+    &prefix::NAMES,
 ];
 
 /// Bumped whenever any answer could change; the engine's hash follows from it.

@@ -131,14 +131,14 @@ fn sighup_brings_another_policy_into_force_and_a_bad_one_changes_nothing() {
 
 #[test]
 fn a_gateway_asks_a_service_of_the_market_by_a_package_that_was_bought() {
-    let market = Market::open();
+    let market = Market::of_addresses(DRAINER);
     let at = market.home.path();
     let bought = works(at, &["buy", "1", "--account", "dev:consumer"]);
     let purchase = bought["purchase"].as_str().unwrap();
     let chain = Running::start(at, &["devchain", "--listen", "127.0.0.1:0"]);
-    // The service has names only: the account stands in one.
+    // The service has a list of addresses; the gateway asks by a prefix, and has no list of its own.
     let policy = "[[remote]]\nname = \"orbit\"\nsees = [\"address\"]\ndeadline_ms = 9000\n\
-                  path = \"api/v1/phishing_site?url={address}.example\"\nflags = [\"/result/phishing_site\"]\n";
+                  path = \"api/v1/address_prefix/{prefix}\"\nflags = [\"/phishing_activities\"]\n";
     write(at, "policy.toml", policy);
     let url = chain.said["url"].as_str().unwrap();
     let config = format!(
@@ -146,7 +146,7 @@ fn a_gateway_asks_a_service_of_the_market_by_a_package_that_was_bought() {
          [[upstream]]\nurl = \"{url}\"\n[limits]\nassess_ms = 10000\n"
     );
     write(at, "gateway.toml", &config);
-    let bare = ["gateway", "--config", "gateway.toml", "--trust-rpc", "--no-sanctions"];
+    let bare = ["gateway", "--config", "gateway.toml", "--trust-rpc", "--no-sanctions", "--folder", "no-lists"];
     let (code, said) = run(at, &bare);
     assert_eq!(code, 2, "{said}");
     assert!(said["error"].as_str().is_some_and(|error| error.contains("no grant")), "{said}");
@@ -154,19 +154,21 @@ fn a_gateway_asks_a_service_of_the_market_by_a_package_that_was_bought() {
     write(at, "gateway.toml", &format!("{config}{grant}"));
     let gateway = Running::start(at, &bare);
     let door = gateway.said["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
-    let asked = format!(r#"{{"id":1,"method":"surety_screen","params":[{{"to":"{DRAINER}","value":"0x1"}}]}}"#);
-    let said: Value = serde_json::from_str(&post(&door, &asked)).unwrap();
-    let checks = said["result"]["checks"].as_array().unwrap_or_else(|| panic!("{said}"));
-    let remote = checks.iter().find(|check| check["name"] == "remote").unwrap_or_else(|| panic!("{said}"));
-    assert_eq!(
-        (&remote["outcome"], &remote["evidence"][0]["service"]),
-        (&"passed".into(), &"orbit".into()),
-        "{remote}"
-    );
-    assert!(remote["evidence"][0]["call"]["seq"].is_u64(), "it was called and paid for: {remote}");
+    for (to, outcome) in [(DRAINER, "unsafe"), ("0x00000000000000000000000000000000000a11ce", "passed")] {
+        let asked = format!(r#"{{"id":1,"method":"surety_screen","params":[{{"to":"{to}","value":"0x1"}}]}}"#);
+        let said: Value = serde_json::from_str(&post(&door, &asked)).unwrap();
+        let checks = said["result"]["checks"].as_array().unwrap_or_else(|| panic!("{said}"));
+        let remote = checks.iter().find(|check| check["name"] == "remote").unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(
+            (&remote["outcome"], &remote["evidence"][0]["service"]),
+            (&outcome.into(), &"orbit".into()),
+            "{remote}"
+        );
+        assert!(remote["evidence"][0]["call"]["seq"].is_u64(), "it was called and paid for: {remote}");
+    }
     let admin = gateway.said["admin"].as_str().unwrap().trim_start_matches("http://").to_owned();
     let metrics = get(&admin, "/metrics");
-    let count = "gateway_remote_calls_total{service=\"orbit\",outcome=\"answered\"} 1";
+    let count = "gateway_remote_calls_total{service=\"orbit\",outcome=\"answered\"} 2";
     assert!(metrics.contains(count), "{metrics}");
 }
 

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::harness::{Running, eventually, folder, free, works, write};
 
+/// What a list is about, what it means, and its lines.
+const NAMES: (&str, &str, &str) = ("names", "deny,2026-02-03", "evil.example\nworse.example");
+
 /// Everything that runs in a story.
 pub(crate) struct Market {
     pub(crate) home: tempfile::TempDir,
@@ -20,26 +23,29 @@ pub(crate) struct Market {
 impl Market {
     /// A devnet, a provider with one list and one service, its API, its sidecar that claims each second.
     pub(crate) fn open() -> Self {
-        Self::claiming("claim_every_s = 1")
+        Self::with(NAMES, "claim_every_s = 1")
+    }
+
+    /// The same with a list of one address instead of names, which calls it a drainer.
+    pub(crate) fn of_addresses(listed: &str) -> Self {
+        Self::with(("addresses", "label,2026-02-03,phish-hack", listed), "claim_every_s = 1")
     }
 
     /// The same, with a sidecar that leaves claims to its owner.
     pub(crate) fn claiming_by_hand() -> Self {
-        Self::claiming("claim_every_s = 86400\nclaim_above = \"1000000000000000000000000\"")
+        Self::with(NAMES, "claim_every_s = 86400\nclaim_above = \"1000000000000000000000000\"")
     }
 
-    fn claiming(duty: &str) -> Self {
+    fn with((about, meaning, lines): (&str, &str, &str), duty: &str) -> Self {
         let home = folder();
         let at = home.path();
         let devnet = Running::start(at, &["devnet", "--operators", "4"]);
-        let names = write(at, "names.txt", "evil.example\nworse.example\n");
-        let source = format!("{},names,deny,2026-02-03", names.display());
+        let list = write(at, "list.txt", &format!("{lines}\n"));
+        let source = format!("{},{about},{meaning}", list.display());
         works(at, &["lists", "build", "--no-npm", "--lists", at.to_str().unwrap(), "--source", &source]);
         works(at, &["provider", "register", "--account", "dev:provider", "--stake", "5000"]);
-        let published = works(
-            at,
-            &["lists", "publish", ".surety/datasets/names.dataset", "--provider", "1", "--account", "dev:provider"],
-        );
+        let dataset = format!(".surety/datasets/{about}.dataset");
+        let published = works(at, &["lists", "publish", &dataset, "--provider", "1", "--account", "dev:provider"]);
         assert_eq!(published["dataset"], 1);
         let (api, door, admin) = (free(), free(), free());
         let template = works(at, &["provider", "template"]);

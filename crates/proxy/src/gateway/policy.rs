@@ -34,7 +34,7 @@ use expression::Node;
 pub use decide::{Cause, Decision, DryRun};
 pub use error::{PolicyError, PolicyErrors};
 pub use facts::Facts;
-pub use file::{HoldLimits, Methods, Release, RemoteTerms, Sight};
+pub use file::{HoldLimits, Methods, Release, RemoteTerms, ShownAs, Sight};
 pub use live::{LivePolicy, Reloaded};
 pub use vocabulary::{Kind, Vocabulary};
 

@@ -23,10 +23,11 @@ use surety_client::Caller;
 use surety_client::caller::{Reply, Request};
 use surety_primitives::Amount;
 use surety_primitives::access::{self, ProblemKind};
+use surety_primitives::dataset::{Key, Prefix};
 use surety_primitives::typed_data::Bytes16;
 use tokio::time::Instant;
 
-use super::policy::{Policy, RemoteTerms, Sight};
+use super::policy::{Policy, RemoteTerms, ShownAs, Sight};
 use super::subject::Subject;
 use super::verdict::Finding;
 use answer::{Said, Voice};
@@ -111,7 +112,29 @@ impl Question {
         }
     }
 
-    /// The request to a service, with `{address}`, `{name}` and `{chain}` filled in.
+    /// What is asked of services that see no more than prefixes: this, but of a name each name that it lies below too, for
+    /// a list means all below what it names. The shortest first.
+    fn parts(&self) -> Vec<Self> {
+        let Self::Name(name) = self else { return vec![self.clone()] };
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let below = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]).filter(|parent| parent.contains('.'));
+        let mut parts: Vec<Self> =
+            std::iter::once(name.as_str()).chain(below).map(|part| Self::Name(part.to_owned())).collect();
+        parts.reverse();
+        parts
+    }
+
+    /// The name that is looked for in an answer about a prefix, and the prefix that tells of it.
+    fn sought(&self) -> Option<(String, Prefix)> {
+        match self {
+            Self::Address(address) => Some((hex::encode_prefixed(address), Prefix::of(address.as_slice()))),
+            Self::Name(name) => Some((name.clone(), Prefix::of(name.as_bytes()))),
+            _ => None,
+        }
+    }
+
+    /// The request to a service, with `{prefix}`, `{address}`, `{name}` and `{chain}` filled in. The policy was refused when
+    /// it was loaded if its path shows more than it may.
     fn request(&self, terms: &RemoteTerms, chain_id: u64) -> Request {
         let path = self.fill(&terms.path, chain_id);
         let post = |name: &str, value: &str| {
@@ -127,6 +150,10 @@ impl Question {
 
     fn fill(&self, text: &str, chain_id: u64) -> String {
         let text = text.replace("{chain}", &chain_id.to_string());
+        let text = match self.sought() {
+            Some((_, prefix)) => text.replace("{prefix}", &prefix.to_string()),
+            None => text,
+        };
         match self {
             Self::Address(address) => text.replace("{address}", &hex::encode_prefixed(address)),
             Self::Name(name) => text.replace("{name}", &escape(name)),
@@ -144,6 +171,9 @@ pub struct Service {
     pub caller: Caller,
     /// What a call costs, base units of CALL.
     pub price: Amount,
+    /// The keys that an answer to a path and query must make claims about where cover is promised: without them a wrong
+    /// answer could not be contradicted.
+    pub must_claim: fn(&str) -> Vec<Key>,
 }
 
 /// What a buyer is to buy.
@@ -201,6 +231,7 @@ pub struct Calls {
 struct Line {
     caller: Caller,
     price: Amount,
+    must_claim: fn(&str) -> Vec<Key>,
     breaker: Breaker,
     /// Quota left, as the provider last said.
     remaining: Option<u64>,
@@ -242,8 +273,8 @@ impl Remote {
         buyer: Option<Buyer>,
     ) -> Result<Self, BudgetError> {
         let ledger = Ledger::open(&folder.join(SPENT_FILE))?;
-        let line = |service: Service| (service.name, Line::new(service.caller, service.price));
-        let lines = Mutex::new(services.into_iter().map(line).collect());
+        let lines = services.into_iter().map(|service| (service.name.clone(), Line::new(service)));
+        let lines = Mutex::new(lines.collect());
         let begun = Instant::now();
         Ok(Self { inner: Arc::new(Inner { chain_id, begun, lines, ledger, buyer }) })
     }
@@ -266,11 +297,10 @@ impl Remote {
             let sees = |terms: &&RemoteTerms| terms.check == check && terms.sees.contains(&question.sight());
             policy.remotes().iter().filter(sees).collect()
         };
-        let shown = questions.iter().map(|question| (question, terms_of(question)));
-        let mut shown: Vec<_> = shown.filter(|(_, terms)| !terms.is_empty()).collect();
+        let mut shown: Vec<_> = questions.iter().flat_map(|question| shown(question, terms_of(question))).collect();
         let left_out = shown.len().saturating_sub(MOST_QUESTIONS);
         shown.truncate(MOST_QUESTIONS);
-        let asked = shown.into_iter().map(|(question, terms)| self.ask(question, terms, within));
+        let asked = shown.iter().map(|(question, terms)| self.ask(question, terms, within));
         let mut finding = answer::judge(check, join_all(asked).await);
         if left_out > 0 && finding.outcome.passed() {
             finding = Finding { evidence: finding.evidence, ..Finding::unknown(check, "too_many_questions") };
@@ -312,13 +342,13 @@ impl Remote {
     }
 
     /// One question to the best services that are at hand.
-    async fn ask(&self, question: &Question, terms: Vec<&RemoteTerms>, within: Duration) -> Vec<Voice> {
+    async fn ask(&self, question: &Question, terms: &[&RemoteTerms], within: Duration) -> Vec<Voice> {
         let now_ms = self.inner.now_ms();
         let mut voices = Vec::new();
         let mut ready = Vec::new();
         {
             let mut lines = self.inner.lines();
-            for terms in terms {
+            for terms in terms.iter().copied() {
                 match lines.get_mut(&terms.name) {
                     None => voices.push(Voice::new(terms, Said::Unknown("no_grant"))),
                     Some(line) => {
@@ -345,10 +375,13 @@ impl Remote {
     }
 
     async fn call(&self, question: &Question, terms: &RemoteTerms, within: Duration) -> Voice {
-        let Some(caller) = self.inner.lines().get(&terms.name).map(|line| line.caller.clone()) else {
+        let line = self.inner.lines().get(&terms.name).map(|line| (line.caller.clone(), line.must_claim));
+        let Some((caller, must_claim)) = line else {
             return Voice::new(terms, Said::Unknown("no_grant"));
         };
         let request = question.request(terms, self.inner.chain_id);
+        let keys = must_claim(&request.path);
+        let request = request.claiming(keys);
         let begun = Instant::now();
         let within = Duration::from_millis(terms.deadline_ms).min(within);
         let outcome = caller.call_within(&request, within).await;
@@ -370,7 +403,10 @@ impl Remote {
 
     fn heard(&self, question: &Question, terms: &RemoteTerms, reply: &Reply) -> Said {
         let flags: Vec<String> = terms.flags.iter().map(|flag| question.fill(flag, self.inner.chain_id)).collect();
-        answer::read(reply, &flags)
+        match question.sought().filter(|_| terms.shown_as == ShownAs::Prefix) {
+            Some((name, prefix)) => answer::read_under(reply, prefix, &name, &flags),
+            None => answer::read(reply, &flags),
+        }
     }
 
     /// Counts, learns the latency, opens or closes the breaker, buys where the quota runs low.
@@ -451,10 +487,11 @@ impl Inner {
 }
 
 impl Line {
-    const fn new(caller: Caller, price: Amount) -> Self {
+    fn new(service: Service) -> Self {
         Self {
-            caller,
-            price,
+            caller: service.caller,
+            price: service.price,
+            must_claim: service.must_claim,
             breaker: Breaker::new(),
             remaining: None,
             buying: false,
@@ -497,6 +534,16 @@ impl Said {
             other => Self::Failed(other.to_string()),
         }
     }
+}
+
+/// What services are shown of one question. Whoever sees prefixes alone is asked about its parts.
+fn shown<'t>(question: &Question, terms: Vec<&'t RemoteTerms>) -> Vec<(Question, Vec<&'t RemoteTerms>)> {
+    let parts = question.parts();
+    let by_prefix = |terms: &&RemoteTerms| terms.shown_as == ShownAs::Prefix;
+    // Where there is but one part, everybody is asked the same, and may disagree.
+    let (prefix, whole) = if parts.len() > 1 { terms.into_iter().partition(by_prefix) } else { (Vec::new(), terms) };
+    let whole = std::iter::once((question.clone(), whole));
+    whole.chain(parts.into_iter().map(|part| (part, prefix.clone()))).filter(|(_, terms)| !terms.is_empty()).collect()
 }
 
 /// A name within a path: everything but letters, digits, dots and hyphens as percent and two hex digits.

@@ -3,20 +3,21 @@
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy_primitives::{Address, Bytes, U256};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use surety_client::Caller;
 use surety_client::caller::{Options, Package};
-use surety_primitives::access::{GrantFlags, SubGrant, SubGrantTerms};
+use surety_primitives::access::{BASIS_HEADER, GrantFlags, SubGrant, SubGrantTerms, encode_b64};
 use surety_primitives::{Amount, Hash32, Lane, ProviderId, Seconds, ServiceId};
 use surety_proxy::gateway::policy::{Facts, Policy};
 use surety_proxy::gateway::remote::{Bought, BuyError, Buyer, Question, Remote, Service};
@@ -24,6 +25,7 @@ use surety_proxy::gateway::verdict::{Finding, Outcome, Verdict};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use crate::upstream::basis;
 use crate::world::{WINDOW, World, grant, key, provider};
 
 /// The API behind a sidecar.
@@ -38,6 +40,8 @@ pub(crate) struct Api {
     seen: Arc<Mutex<Vec<String>>>,
     /// Answers that it gave.
     answered: Arc<AtomicU64>,
+    /// Whether it says what they rest on.
+    cites: Arc<AtomicBool>,
 }
 
 impl Api {
@@ -49,6 +53,7 @@ impl Api {
             delay_ms: Arc::default(),
             seen: Arc::default(),
             answered: Arc::default(),
+            cites: Arc::default(),
         };
         let serving = api.clone();
         tokio::spawn(async move {
@@ -68,7 +73,16 @@ impl Api {
         tokio::time::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst))).await;
         let body = self.body.lock().unwrap().clone();
         self.answered.fetch_add(1, Ordering::SeqCst);
-        Ok(Response::new(Full::new(body.into())))
+        let mut response = Response::new(Full::new(body.into()));
+        if self.cites.load(Ordering::SeqCst) {
+            let basis = encode_b64(&surety_primitives::codec::encode(&basis()));
+            response.headers_mut().insert(BASIS_HEADER, HeaderValue::from_str(&basis).unwrap());
+        }
+        Ok(response)
+    }
+
+    fn cites(&self) {
+        self.cites.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn says(&self, body: &str) {
@@ -149,14 +163,14 @@ impl Seller {
     }
 
     pub(crate) fn service(&self, name: &str, caller: &Caller) -> Service {
-        Service { name: name.to_owned(), caller: caller.clone(), price: Amount(10) }
+        Service { name: name.to_owned(), caller: caller.clone(), price: Amount(10), must_claim: |_| Vec::new() }
     }
 }
 
 pub(crate) fn terms(name: &str, more: &str) -> String {
     format!(
-        "[[remote]]\nname = \"{name}\"\nsees = [\"address\"]\npath = \"api/address/{{address}}?chain_id={{chain}}\"\n\
-         flags = [\"/result/phishing\"]\n{more}\n"
+        "[[remote]]\nname = \"{name}\"\nsees = [\"address\"]\nshown_as = \"whole\"\n\
+         path = \"api/address/{{address}}?chain_id={{chain}}\"\nflags = [\"/result/phishing\"]\n{more}\n"
     )
 }
 
@@ -337,6 +351,91 @@ async fn nothing_pending_leaves_by_default() {
     }
     assert_eq!(seller.api.seen()[1], r#"/api/scan {"chain_id":"1","raw_transaction":"0x726177"}"#);
     assert_eq!(seller.api.seen().len(), 2);
+}
+
+fn under(listed: &str, others: &str, name: &[u8]) -> String {
+    let prefix = surety_primitives::dataset::Prefix::of(name);
+    format!(r#"{{"result": {{"prefix": "{prefix}", "listed": {{{listed}}}, "others": {{{others}}}}}}}"#)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_and_names_go_out_as_prefixes_unless_the_policy_says_otherwise() {
+    let seller = Seller::new(40).await;
+    let folder = tempfile::tempdir().unwrap();
+    let remote = remote(vec![seller.service("orbit", &seller.caller())], folder.path(), None);
+    let text = |sees: &str| {
+        format!(
+            "[[remote]]\nname = \"orbit\"\nsees = [\"{sees}\"]\npath = \"api/{sees}/{{prefix}}\"\nflags = \
+             [\"/bad\"]\ndeadline_ms = 5000\n"
+        )
+    };
+    let addresses = policy(&text("address"));
+    let address = Address::repeat_byte(0xab);
+    seller.api.says(&under("", r#""bad": "0""#, address.as_slice()));
+    assert_eq!(asked(&remote, &addresses).await.outcome, Outcome::Passed);
+    seller.api.says(&under(&format!(r#""{address}": {{"bad": "1"}}"#), r#""bad": "0""#, address.as_slice()));
+    assert_eq!(asked(&remote, &addresses).await.outcome, Outcome::Unsafe { verdict: Verdict::Quarantine });
+    // An answer of other form says nothing.
+    seller.api.says(CLEAN);
+    assert!(matches!(asked(&remote, &addresses).await.outcome, Outcome::Unknown { .. }));
+    let seen = seller.api.seen();
+    let prefix = surety_primitives::dataset::Prefix::of(address.as_slice());
+    assert_eq!(seen, vec![format!("/api/address/{prefix} "); 3]);
+    // A name is asked about with all that it lies below; one of them is listed.
+    let names = policy(&text("name"));
+    let name = Question::Name("a.Evil.example".to_owned());
+    seller.api.says(&under(r#""evil.example": {"bad": "1"}"#, r#""bad": "0""#, b"evil.example"));
+    let finding = remote.assess("remote", &names, std::slice::from_ref(&name)).await;
+    assert_eq!(finding.outcome, Outcome::Unsafe { verdict: Verdict::Quarantine }, "{finding:?}");
+    let parts = ["evil.example", "a.evil.example"].map(|part| {
+        let prefix = surety_primitives::dataset::Prefix::of(part.as_bytes());
+        format!("/api/name/{prefix} ")
+    });
+    let mut asked: Vec<String> = seller.api.seen().split_off(3);
+    asked.sort_unstable();
+    let mut expected = parts.to_vec();
+    expected.sort_unstable();
+    assert_eq!(asked, expected);
+}
+
+#[test]
+fn a_path_that_shows_more_than_a_prefix_needs_the_word_for_it() {
+    let text = |shown: &str, path: &str| {
+        format!("[[remote]]\nname = \"orbit\"\nsees = [\"address\"]\n{shown}path = \"{path}\"\nflags = [\"/a\"]\n")
+    };
+    let whole = "shown_as = \"whole\"\n";
+    for (shown, path, is_good) in [
+        ("", "api/{prefix}", true),
+        (whole, "api/{address}", true),
+        ("", "api/{address}", false),
+        ("", "api/{prefix}/{address}", false),
+        (whole, "api/{prefix}", false),
+        (whole, "api/{prefix}/{address}", false),
+        ("", "api", false),
+        (whole, "api/{name}", false),
+    ] {
+        assert_eq!(Policy::load(&text(shown, path)).is_ok(), is_good, "{shown}{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_cover_is_promised_for_must_make_the_claims_that_its_question_needs() {
+    let mut seller = Seller::new(40).await;
+    seller.package.cover = Amount(1_000);
+    seller.package.datasets = vec![basis().datasets()[0].id];
+    seller.api.cites();
+    let folder = tempfile::tempdir().unwrap();
+    let caller =
+        Caller::new(seller.package.clone(), key(1), None, Options::new(seller.log.path().join("whole"))).unwrap();
+    let must_claim = |path: &str| {
+        assert!(path.contains("api/address/0xabab"), "{path}");
+        vec![surety_primitives::dataset::Key::new(35, &[0xab; 20]).unwrap()]
+    };
+    let service = Service { must_claim, ..seller.service("orbit", &caller) };
+    let remote = remote(vec![service], folder.path(), None);
+    let policy = policy(&terms("orbit", "deadline_ms = 5000"));
+    let finding = asked(&remote, &policy).await;
+    assert!(matches!(&finding.outcome, Outcome::Failed { message } if message.contains("contradicted")), "{finding:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

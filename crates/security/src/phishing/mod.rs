@@ -10,12 +10,13 @@ pub mod own;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use surety_primitives::dataset::{Entry, Key};
+use surety_primitives::dataset::{Entry, Key, Prefix};
 use url::Url;
 
 use crate::envelope::{Reason, Refusal, Standing, Unknown, Verdict, raw};
 use crate::lists::normal::{MAX_LABELS, domain, ip_literal, is_host};
 use crate::lists::{Conflict, Dataset, Semantics, Subject as About, kind, merge};
+use crate::prefix::Index;
 use crate::service::{Gathered, Lists, Looked, Request, Service, Sources, Subject};
 use crate::state::State;
 use compat::{Config, Configs, Detector, Kind, suffixes};
@@ -93,6 +94,7 @@ pub(crate) struct Names {
     detector: Detector,
     brands: Brands,
     denies: bool,
+    by_prefix: Index,
 }
 
 impl Names {
@@ -100,7 +102,13 @@ impl Names {
         let configs = configs(&dataset);
         let brands = Brands::new(configs.list.iter().flat_map(|config| config.fuzzy.iter().map(String::as_str)));
         let denies = configs.list.iter().any(|config| !config.block.is_empty());
-        Self { detector: Detector::new(configs), brands, denies, dataset }
+        let by_prefix = Index::of(&dataset, &[ALLOW, DENY]);
+        Self { detector: Detector::new(configs), brands, denies, dataset, by_prefix }
+    }
+
+    /// What is listed under a prefix, as look-ups that found something.
+    pub(crate) fn under(&self, prefix: Prefix) -> Vec<Looked<'_>> {
+        self.by_prefix.under(&self.dataset, prefix)
     }
 
     pub(crate) const fn dataset(&self) -> &Dataset {
@@ -267,7 +275,7 @@ fn judge<'a>(names: &'a Names, host: &Host, gathered: &Gathered<'a>) -> Verdict<
 }
 
 /// Why a host that nothing was found about is not called clean. A hit on an old list stays a hit, and says how old.
-const fn why_not_clean(names: &Names, stale: u64) -> Option<Reason> {
+pub(crate) const fn why_not_clean(names: &Names, stale: u64) -> Option<Reason> {
     if stale != 0 {
         Some(Reason::ListStale)
     } else if !names.denies {

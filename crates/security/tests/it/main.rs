@@ -11,6 +11,7 @@ mod fuzz;
 mod http;
 mod js;
 mod original;
+mod prefix;
 mod real_lists;
 mod screen;
 mod simulate;

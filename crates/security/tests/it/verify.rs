@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use surety_evm::{Account, Chain, Snapshot, Source, StateError};
 use surety_primitives::Seconds;
+use surety_primitives::dataset::Prefix;
 use surety_security::lists::{Dataset, Format, Semantics, Source as Listed, SourceSpec, Subject};
 use surety_security::router::{answer, request};
 use surety_security::service::Request;
@@ -62,6 +63,8 @@ fn questions(town: &Town) -> Vec<(&'static dyn Service, Request)> {
         (service("phishing_site"), get("", "url=https://a.evil.example/x")),
         (service("phishing_site"), get("", "url=nobody.example")),
         (service("dapp_security"), get("", "url=good.example")),
+        (service("address_prefix"), get(&Prefix::of(DRAINER.as_slice()).to_string(), "")),
+        (service("name_prefix"), get(&Prefix::of(b"evil.example").to_string(), "")),
         (service("address_security"), get(&DRAINER.to_string(), &format!("chain_id={chain}"))),
         (service("address_security"), get(&BOB.to_string(), "")),
         (service("tx_simulate"), post(asked(token, 0, &approve(DRAINER, U256::MAX)))),

@@ -73,7 +73,8 @@ pub(super) async fn open(
         let (caller, record) = opened.with_context(|| format!("the remote service {}", entry.name))?;
         let earlier = sold.insert(entry.name.clone(), (record.service, purchase));
         ensure!(earlier.is_none(), Failure::environment(format!("two packages for the service {}", entry.name)));
-        services.push(Service { name: entry.name.clone(), caller, price: price(&record) });
+        let must_claim = surety_security::required_claims;
+        services.push(Service { name: entry.name.clone(), caller, price: price(&record), must_claim });
     }
     let Some(account) = &purse.account else { return Ok((services, None)) };
     let key = unlock(account, &purse.keystore, purse.password_file.as_deref())?;

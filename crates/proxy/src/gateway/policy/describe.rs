@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::verdict::{Fact, SANCTIONS, Verdict};
-use super::file::{Release, RemoteTerms};
+use super::file::{Release, RemoteTerms, ShownAs, Sight};
 use super::{Policy, Rule};
 
 impl Policy {
@@ -100,7 +100,11 @@ fn write_rule(text: &mut String, number: usize, rule: &Rule) -> std::fmt::Result
 }
 
 fn write_remote(text: &mut String, terms: &RemoteTerms) -> std::fmt::Result {
-    let sees: Vec<String> = terms.sees.iter().map(|sight| format!("{sight:?}").to_lowercase()).collect();
+    let told = |sight: &Sight| match (sight.is_pending(), terms.shown_as) {
+        (false, ShownAs::Prefix) => format!("prefixes of {sight:?}").to_lowercase(),
+        _ => format!("{sight:?}").to_lowercase(),
+    };
+    let sees: Vec<String> = terms.sees.iter().map(told).collect();
     let sees = if sees.is_empty() { "nothing".to_owned() } else { sees.join(", ") };
     writeln!(
         text,

@@ -171,6 +171,17 @@ impl Sight {
     }
 }
 
+/// How an address or a name is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShownAs {
+    /// By the first bits of its hash, which very many share: the service answers with all that it lists under them.
+    #[default]
+    Prefix,
+    /// As it is.
+    Whole,
+}
+
 /// Which remote service may see what, and at what price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -183,10 +194,14 @@ pub struct RemoteTerms {
     /// What it is shown; nothing by default.
     #[serde(default)]
     pub sees: Vec<Sight>,
-    /// Path and query below the listing's endpoint, with `{address}`, `{name}` and `{chain}` filled in. What is pending is
-    /// sent as the body of a POST.
+    /// How addresses and names are shown to it.
+    #[serde(default)]
+    pub shown_as: ShownAs,
+    /// Path and query below the listing's endpoint, with `{prefix}`, `{address}`, `{name}` and `{chain}` filled in. What is
+    /// pending is sent as the body of a POST.
     pub path: String,
-    /// JSON pointers of flags: "1", 1 and true are hits, "0", 0 and false are none, anything else is unknown.
+    /// JSON pointers of flags: "1", 1 and true are hits, "0", 0 and false are none, anything else is unknown. They are
+    /// looked up in the answer, or in the part about one address or name of an answer about a prefix.
     pub flags: Vec<String>,
     /// What a hit comes to.
     #[serde(default = "quarantine")]

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::super::verdict::{Fact, Failure, SANCTIONS, Verdict};
 use super::error::{Complaints, PolicyErrors};
-use super::file::{CheckEntry, File, HoldLimits, Limit, Release, RemoteTerms, RuleEntry, Sight};
+use super::file::{CheckEntry, File, HoldLimits, Limit, Release, RemoteTerms, RuleEntry, ShownAs, Sight};
 use super::scope::Scope;
 use super::vocabulary::Vocabulary;
 use super::{CheckRule, MOST_BYTES, MOST_RULES, Policy, PolicyHash, Rule, amount, compile};
@@ -247,15 +247,25 @@ fn check_remotes(remotes: &[Spanned<RemoteTerms>], vocabulary: &Vocabulary, comp
 
 fn wrong_terms(terms: &RemoteTerms) -> Vec<&'static str> {
     let places = [("{address}", Sight::Address), ("{name}", Sight::Name)];
-    let shown = places.iter().filter(|(place, _)| terms.path.contains(place)).count();
+    let whole = places.iter().filter(|(place, _)| terms.path.contains(place)).count();
+    let prefixes = usize::from(terms.path.contains("{prefix}"));
     let asks = terms.sees.iter().filter(|sight| !sight.is_pending()).count();
+    let shown = if terms.shown_as == ShownAs::Whole { whole } else { prefixes };
     let rules = [
+        (
+            whole == 0 || terms.shown_as == ShownAs::Whole,
+            "addresses and names are shown as {prefix}, unless shown_as = \"whole\"",
+        ),
+        (prefixes == 0 || terms.shown_as == ShownAs::Prefix, "shown_as = \"whole\" has no {prefix} in its path"),
         (
             places.iter().all(|(place, sight)| !terms.path.contains(place) || terms.sees.contains(sight)),
             "the path shows what `sees` does not name",
         ),
-        (shown <= 1 && terms.sees.len() <= 1, "a service answers one kind of question: write one entry for each"),
-        (asks == shown, "the path has the place of what is shown: {address} or {name}"),
+        (whole <= 1 && terms.sees.len() <= 1, "a service answers one kind of question: write one entry for each"),
+        (
+            asks == shown,
+            "the path has the place of what is shown: {prefix}, or {address} or {name} where it is shown whole",
+        ),
         (!terms.path.starts_with("//") && !terms.path.contains("://"), "the path is below the listing's endpoint"),
         (!terms.flags.is_empty(), "name at least one flag, such as \"/result/phishing_activities\""),
         (terms.flags.iter().all(|flag| flag.starts_with('/')), "a flag is a JSON pointer and begins with /"),

@@ -347,9 +347,11 @@ fn remote_services_see_what_the_policy_names_and_pending_things_are_shown_to_few
     let terms = |name: &str, sees: &str, path: &str| {
         format!("[[remote]]\nname = \"{name}\"\nsees = [{sees}]\npath = \"{path}\"\nflags = [\"/flag\"]\n")
     };
-    assert_eq!(policy(&terms("a", "\"address\"", "v1/{address}")).remotes()[0].sees, [Sight::Address]);
+    assert_eq!(policy(&terms("a", "\"address\"", "v1/{prefix}")).remotes()[0].sees, [Sight::Address]);
     for (text, word) in [
         (terms("a", "", "v1/{address}"), "does not name"),
+        (terms("a", "", "v1/{prefix}"), "has the place"),
+        (terms("a", "\"address\"", "v1/{address}"), "shown_as = \"whole\""),
         (terms("a", "\"address\", \"transaction\"", "v1/{address}"), "one kind"),
         (terms("a", "\"address\"", "https://elsewhere/{address}"), "below the listing"),
         (terms("a", "\"address\"", "v1"), "has the place"),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use surety_client::caller::Reply;
 use surety_primitives::PurchaseId;
+use surety_primitives::dataset::Prefix;
 
 use super::super::policy::RemoteTerms;
 use super::super::verdict::{Finding, Outcome, Verdict, worst};
@@ -70,13 +71,32 @@ impl Voice {
 
 /// Reads the flags of an answer. One that is missing, or says neither yes nor no, makes the rest no clean answer.
 pub(super) fn read(reply: &Reply, flags: &[String]) -> Said {
+    body(reply).map_or_else(Said::Failed, |body| read_flags(&body, flags))
+}
+
+/// Reads the flags of one name from an answer about all under a prefix: `{result: {prefix, listed: {name: flags}, others:
+/// flags}}`.
+pub(super) fn read_under(reply: &Reply, prefix: Prefix, name: &str, flags: &[String]) -> Said {
+    body(reply).map_or_else(Said::Failed, |body| flags_under(&body, prefix, name, flags))
+}
+
+fn flags_under(body: &Value, prefix: Prefix, name: &str, flags: &[String]) -> Said {
+    let result = &body["result"];
+    let (Some(listed), true) = (result["listed"].as_object(), result["others"].is_object()) else {
+        return Said::Unknown("no_list");
+    };
+    if result["prefix"].as_str() != Some(prefix.to_string().as_str()) {
+        return Said::Failed("it answers about another prefix".to_owned());
+    }
+    let own = listed.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+    read_flags(own.map_or(&result["others"], |(_, said)| said), flags)
+}
+
+fn body(reply: &Reply) -> Result<Value, String> {
     if !(200..300).contains(&reply.status) {
-        return Said::Failed(format!("it answered with status {}", reply.status));
+        return Err(format!("it answered with status {}", reply.status));
     }
-    match serde_json::from_slice::<Value>(&reply.body) {
-        Ok(body) => read_flags(&body, flags),
-        Err(error) => Said::Failed(format!("its answer is no JSON: {error}")),
-    }
+    serde_json::from_slice(&reply.body).map_err(|error| format!("its answer is no JSON: {error}"))
 }
 
 fn read_flags(body: &Value, flags: &[String]) -> Said {
@@ -156,6 +176,7 @@ const fn rank(outcome: &Outcome) -> (u8, Verdict) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -192,6 +213,31 @@ mod tests {
         assert_eq!(finding.outcome, Outcome::Unsafe { verdict: Verdict::Quarantine });
         assert_eq!((finding.rule.as_str(), finding.message.as_str()), ("remote.flagged", "flagged by a"));
         assert_eq!(finding.evidence.len(), 2);
+    }
+
+    #[test]
+    fn of_an_answer_about_a_prefix_only_the_part_about_the_name_counts_or_that_about_all_others() {
+        let prefix = Prefix::of(b"evil.example");
+        let body = json!({"result": {
+            "prefix": prefix.to_string(),
+            "listed": {"evil.example": {"a": "1"}, "odd.example": {"a": "0", "b": "1"}, "vague.example": {}},
+            "others": {"a": "0"},
+        }});
+        let flags = ["/a".to_owned()];
+        let said = |body: &Value, name: &str| flags_under(body, prefix, name, &flags);
+        assert_eq!(said(&body, "EVIL.example"), Said::Hit(flags.to_vec()));
+        assert_eq!((said(&body, "odd.example"), said(&body, "other.example")), (Said::Clean, Said::Clean));
+        assert_eq!(said(&body, "vague.example"), Said::Unknown("flag_absent"));
+        let set = |path: &str, value: Value| {
+            let mut changed = body.clone();
+            *changed.pointer_mut(path).unwrap() = value;
+            changed
+        };
+        assert_eq!(said(&set("/result/others", json!({})), "other.example"), Said::Unknown("flag_absent"));
+        for path in ["/result/listed", "/result/others", "/result"] {
+            assert_eq!(said(&set(path, json!(null)), "other.example"), Said::Unknown("no_list"), "{path}");
+        }
+        assert!(matches!(said(&set("/result/prefix", json!("0000")), "other.example"), Said::Failed(_)));
     }
 
     #[test]
