@@ -13,7 +13,7 @@ The project's chores: cargo xtask <command>
 
   test [--strict]   everything that must hold; --strict also refuses warnings, bad formatting and dead doc links
   soak              what takes longer: 100 kill -9 rounds, 20 seeds for each simulated fault, a million calls, OpenAPI
-                    fuzzing; needs cargo-nextest and schemathesis
+                    fuzzing, the fuzz targets' types; needs cargo-nextest, schemathesis and a C++ compiler
   bench             the figures of docs/benchmarks.md that need no other program
   bench-peers       the figures that are ratios against other programs, in one run
   vectors           write the golden files in vectors/ anew (a change of a wire format)
@@ -82,11 +82,20 @@ fn soak() -> Result<()> {
             bail!("the soak needs {tool}: `{install}`");
         }
     }
+    fuzz_targets()?;
     javascript()?;
     cargo("release build").args(["build", "--release", "--bin", "surety"]).run()?;
     let nextest = ["nextest", "run", "--release", "--workspace", "--run-ignored", "all", "--no-fail-fast"];
     cargo("long tests").args(nextest).env("SURETY_SOAK", "1").env("SURETY_SEEDS", "20").run()?;
     schemathesis()
+}
+
+/// Checks the types of the fuzz targets, which no other step compiles: they are a workspace of their own, and take the versions
+/// that everything else has.
+fn fuzz_targets() -> Result<()> {
+    let copied = std::fs::copy(root().join("Cargo.lock"), root().join("fuzz/Cargo.lock"));
+    copied.context("cannot copy Cargo.lock to fuzz/")?;
+    cargo("fuzz targets").args(["check", "--manifest-path", "fuzz/Cargo.toml", "--all-targets"]).run()
 }
 
 /// Fuzzes a devnet's API from its OpenAPI document; any 5xx fails.
