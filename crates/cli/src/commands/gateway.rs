@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::B256;
 use anyhow::{Context, Result};
 use serde_json::json;
 use surety_evm::{Chain as _, Remote, RemoteConfig};
@@ -19,7 +18,7 @@ use surety_security::Lists;
 use surety_security::service::engine;
 
 use super::lists::FOLDER;
-use crate::guard::{Head, checks};
+use crate::guard::{Head, checks, hash_of};
 use crate::output::{Failure, Output};
 use crate::settings::NetworkArguments;
 
@@ -184,9 +183,9 @@ fn described(lists: &Lists) -> Vec<List> {
 }
 
 /// What the checks' findings rest on.
-fn basis(head: &Arc<Head>) -> Basis {
+pub(crate) fn basis(head: &Arc<Head>) -> Basis {
     let head = Arc::clone(head);
-    let block = move || head.newest().ok().map(|snapshot| B256::from(snapshot.head.hash));
+    let block = move || head.newest().ok().map(|snapshot| hash_of(&snapshot));
     Basis { engine: engine(), block: Arc::new(block) }
 }
 

@@ -8,11 +8,11 @@ mod head;
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
-use surety_evm::{Call, Transaction};
+use surety_evm::{Call, Snapshot, Transaction};
 use surety_primitives::Seconds;
 use surety_proxy::gateway::verdict::{Failure, Finding, Outcome, Read, SANCTIONS, Verdict};
 use surety_proxy::gateway::{Check, Screened, Subject, Unsigned, UserOperation};
@@ -87,11 +87,12 @@ impl Check for Screening {
         async move { self.look(subject, before) }.boxed()
     }
 
-    fn still_holds<'a>(&'a self, reads: &'a [Read]) -> BoxFuture<'a, bool> {
-        if self.part != Part::Simulation {
+    fn still_holds<'a>(&'a self, finding: &'a Finding) -> BoxFuture<'a, bool> {
+        // Most are sent on the block that they were judged on: that needs no thread that may wait.
+        if self.part != Part::Simulation || self.guard.is_newest(finding.block) {
             return async { true }.boxed();
         }
-        let (guard, reads) = (self.guard.clone(), reads.to_vec());
+        let (guard, reads) = (self.guard.clone(), finding.reads.clone());
         // Reading a node blocks.
         let compare = tokio::task::spawn_blocking(move || guard.is_unchanged(&reads));
         async move { compare.await.unwrap_or(false) }.boxed()
@@ -169,6 +170,7 @@ impl Screening {
                 // After others of the same bundle its reads are theirs, and on no chain yet.
                 if before.is_empty() {
                     finding.reads = reads(&grounds);
+                    finding.block = snapshot.as_ref().ok().map(hash_of);
                 }
                 finding
             }
@@ -209,12 +211,23 @@ impl Guard {
         }
     }
 
+    /// Whether the newest state is that of this block.
+    fn is_newest(&self, block: Option<B256>) -> bool {
+        let newest = self.head.as_ref().and_then(|head| head.newest().ok());
+        block.is_some() && newest.map(|snapshot| hash_of(&snapshot)) == block
+    }
+
     /// Whether the newest state has the same in these slots.
     fn is_unchanged(&self, reads: &[Read]) -> bool {
         let Some(Ok(snapshot)) = self.head.as_ref().map(|head| head.newest()) else { return false };
         let same = |read: &Read| snapshot.source.storage(read.address, read.slot).is_ok_and(|now| now == read.value);
         reads.iter().all(same)
     }
+}
+
+/// The block of a snapshot.
+pub(crate) fn hash_of(snapshot: &Snapshot) -> B256 {
+    B256::from(snapshot.head.hash)
 }
 
 /// The gateway recovered the sender already; that is most of the time of a verdict.

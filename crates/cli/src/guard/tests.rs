@@ -82,3 +82,23 @@ fn every_name_that_rules_may_use_is_learned_and_no_other() {
         assert!(announced[name.as_str()].admits(fact), "{name} is {fact:?}");
     }
 }
+
+#[tokio::test]
+async fn what_was_found_on_the_newest_block_holds_and_what_was_found_elsewhere_is_compared() {
+    let mut world = World::default();
+    fund(&mut world);
+    let chain = DevChain::new(Config::default(), Genesis { world, ..Genesis::default() });
+    let all = checks(Arc::new(Lists::new(None, None)), Some(Head::follow(chain)), 31_337, false);
+    let simulation = all.iter().find(|check| check.is_heavy()).expect("the simulation");
+    let found = simulation.assess(&sent(Bytes::new()), &[]).await;
+    assert!(found.block.is_some(), "{found:?}");
+    let read = |value| vec![Read { address: OTHER, slot: U256::ZERO, value }];
+    // A slot has one value on one block: nothing is read.
+    let here = Finding { reads: read(U256::ONE), ..found };
+    assert!(simulation.still_holds(&here).await);
+    for block in [None, Some(B256::ZERO)] {
+        let changed = Finding { block, ..here.clone() };
+        assert!(!simulation.still_holds(&changed).await);
+        assert!(simulation.still_holds(&Finding { reads: read(U256::ZERO), ..changed }).await);
+    }
+}

@@ -92,7 +92,7 @@ impl Assessor {
         let looks = findings.iter().filter(|finding| !finding.reads.is_empty()).filter_map(|finding| {
             let check = self.checks.iter().find(|check| check.name() == finding.check)?;
             let within = Duration::from_millis(check.failure().deadline_ms).min(self.total);
-            let look = AssertUnwindSafe(check.still_holds(&finding.reads)).catch_unwind();
+            let look = AssertUnwindSafe(check.still_holds(finding)).catch_unwind();
             // What cannot be looked up in time may have changed.
             Some(async move { matches!(tokio::time::timeout(within, look).await, Ok(Ok(true))) })
         });
@@ -111,7 +111,7 @@ async fn here(check: &Arc<dyn Check>, assessed: &Assessed) -> Finding {
 mod tests {
     use futures::future::BoxFuture;
 
-    use super::super::verdict::{Failure, Read};
+    use super::super::verdict::Failure;
     use super::*;
 
     struct Odd(&'static str, bool);
@@ -134,7 +134,7 @@ mod tests {
             })
         }
 
-        fn still_holds<'a>(&'a self, _: &'a [Read]) -> BoxFuture<'a, bool> {
+        fn still_holds<'a>(&'a self, _: &'a Finding) -> BoxFuture<'a, bool> {
             Box::pin(std::future::ready(true))
         }
 

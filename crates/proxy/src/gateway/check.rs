@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::subject::Subject;
-use super::verdict::{Failure, Finding, Read};
+use super::verdict::{Failure, Finding};
 
 /// Looks at one submission.
 pub trait Check: Send + Sync {
@@ -18,8 +18,8 @@ pub trait Check: Send + Sync {
     /// The finding's `reads` are what must still be so when the subject is forwarded.
     fn assess<'a>(&'a self, subject: &'a Subject, before: &'a [Arc<Subject>]) -> BoxFuture<'a, Finding>;
 
-    /// Whether what a finding rests on is still so.
-    fn still_holds<'a>(&'a self, reads: &'a [Read]) -> BoxFuture<'a, bool>;
+    /// Whether what a finding of this check rests on is still so.
+    fn still_holds<'a>(&'a self, finding: &'a Finding) -> BoxFuture<'a, bool>;
 
     /// How long it may take and what an outcome that decides nothing comes to, where the policy says nothing else.
     fn failure(&self) -> Failure;

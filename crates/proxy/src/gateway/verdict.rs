@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use serde::de::{self, IntoDeserializer as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -173,6 +173,9 @@ pub struct Finding {
     /// What the outcome rests on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<Read>,
+    /// The block on whose state it was read, where the check knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<B256>,
 }
 
 impl Finding {
@@ -188,6 +191,7 @@ impl Finding {
             evidence: Vec::new(),
             facts: BTreeMap::new(),
             reads: Vec::new(),
+            block: None,
         }
     }
 

@@ -17,12 +17,13 @@ use surety_evm::{Call, World};
 use surety_primitives::hash::keccak;
 use surety_primitives::wallet::AccountKey;
 use surety_proxy::gateway::{
-    CacheConfig, ChainRule, Check, Gateway, GatewayConfig, GatewayLimits, Screened, Subject, UpstreamConfig,
+    CacheConfig, ChainRule, Check, Gateway, GatewayConfig, GatewayLimits, Plugs, Screened, Subject, UpstreamConfig,
 };
 use surety_security::lists::{Format, Semantics, Subject as About};
 use surety_security::{Dataset, Lists, Source, SourceSpec};
 use tokio::runtime::Builder;
 
+use super::super::gateway::basis;
 use super::Figure;
 use crate::guard::{Head, checks};
 use crate::output::Output;
@@ -56,11 +57,13 @@ pub(super) async fn measure(output: &Output) -> Result<Vec<Figure>> {
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut figures = Vec::new();
     for ((what, rate), head) in RATES.into_iter().zip([None, Some(head)]) {
+        let basis = head.as_ref().map(basis);
         let checks = checks(lists.clone(), head, chain_id, true);
         output.progress(format_args!("judging {JUDGED} signed transactions in process: {what}"));
         figures.extend(in_process(&checks, what, chain_id)?);
         output.progress(format_args!("{rate} transactions a second for {SECONDS} s over HTTP, each way in turn"));
-        figures.extend(over_http(checks, rate, chain_id, &folder.join(rate.to_string()), output).await?);
+        let plugs = || Plugs { checks: checks.clone(), basis: basis.clone(), ..Plugs::default() };
+        figures.extend(over_http(plugs, rate, chain_id, &folder.join(rate.to_string()), output).await?);
     }
     // What the run wrote is worth nothing.
     let _ = std::fs::remove_dir_all(folder);
@@ -77,9 +80,10 @@ fn in_process(checks: &[Arc<dyn Check>], what: &str, chain_id: u64) -> Result<[F
     }))
 }
 
-/// Transactions through a gateway, through nginx, and straight to the node.
+/// Transactions through a gateway that answers once its record is on disk, through one that does not wait for that, through
+/// nginx, and straight to the node.
 async fn over_http(
-    checks: Vec<Arc<dyn Check>>,
+    plugs: impl Fn() -> Plugs,
     rate: u64,
     chain_id: u64,
     folder: &std::path::Path,
@@ -89,7 +93,6 @@ async fn over_http(
     // On a thread of its own, as it is a process of its own: one scheduler for both would be what is measured.
     let nodes = Builder::new_multi_thread().worker_threads(1).enable_all().build().context("no thread for the node")?;
     let node = nodes.spawn(Node::start(chain_id)).await??;
-    let gateway = Gateway::start(config(&node.url(), folder.join("gateway")), checks).await?;
     let nginx = Nginx::start(node.address(), folder)?;
     let transactions = transactions(rate, chain_id)?;
     let load = |address| {
@@ -101,25 +104,31 @@ async fn over_http(
         Some(nginx) => Some(load(nginx.address()).await??),
         None => None,
     };
-    let taken = node.taken();
-    let guarded = load(gateway.address()).await??;
     let sent: usize = transactions.iter().map(|bodies| bodies.len()).sum();
-    anyhow::ensure!(node.taken() - taken == sent as u64, "the gateway did not forward each transaction once");
-    let mut figures = against("the bare node", rate, guarded, bare).to_vec();
-    match proxied {
-        Some(proxied) => figures.extend(against("nginx", rate, guarded, proxied)),
-        None => output.progress("nginx is not installed: no figure beside it"),
+    let mut figures = Vec::new();
+    for (wait_for_disk, how) in [(true, "record on disk"), (false, "record in memory")] {
+        let data = folder.join(how.replace(' ', "-"));
+        let gateway = Gateway::start(GatewayConfig { wait_for_disk, ..config(&node.url(), data) }, plugs()).await?;
+        let taken = node.taken();
+        let guarded = load(gateway.address()).await??;
+        anyhow::ensure!(node.taken() - taken == sent as u64, "the gateway did not forward each transaction once");
+        figures.extend(against("the bare node", rate, how, guarded, bare));
+        figures.extend(proxied.into_iter().flat_map(|proxied| against("nginx", rate, how, guarded, proxied)));
+        gateway.stop().await;
     }
-    gateway.stop().await;
+    if proxied.is_none() {
+        output.progress("nginx is not installed: no figure beside it");
+    }
     drop(node);
     nodes.shutdown_background();
     Ok(figures)
 }
 
-fn against(baseline: &str, rate: u64, guarded: Spread, other: Spread) -> [Figure; 2] {
+fn against(baseline: &str, rate: u64, how: &str, guarded: Spread, other: Spread) -> [Figure; 2] {
     [("p50", guarded.p50, other.p50), ("p99", guarded.p99, other.p99)].map(|(name, guarded, other)| {
         let added = format!("{} (+{})", us(guarded), us(guarded - other));
-        Figure::new(&format!("sent through the gateway at {rate}/s, {name}"), added, baseline, guarded / other)
+        let name = format!("sent through the gateway at {rate}/s, {how}, {name}");
+        Figure::new(&name, added, baseline, guarded / other)
     })
 }
 

@@ -108,7 +108,7 @@ impl Check for Changes {
         })
     }
 
-    fn still_holds<'a>(&'a self, _: &'a [Read]) -> BoxFuture<'a, bool> {
+    fn still_holds<'a>(&'a self, _: &'a Finding) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(false))
     }
 
@@ -137,7 +137,7 @@ impl Check for Unsure {
         Box::pin(std::future::ready(Finding::unknown("unsure", "list_missing")))
     }
 
-    fn still_holds<'a>(&'a self, _: &'a [Read]) -> BoxFuture<'a, bool> {
+    fn still_holds<'a>(&'a self, _: &'a Finding) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(true))
     }
 

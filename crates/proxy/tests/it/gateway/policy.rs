@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use hyper::Method;
 use serde_json::{Value, json};
 use surety_proxy::gateway::audit;
-use surety_proxy::gateway::verdict::{Failure, Finding, Read, SANCTIONS, Verdict};
+use surety_proxy::gateway::verdict::{Failure, Finding, SANCTIONS, Verdict};
 use surety_proxy::gateway::{Check, Gateway, Subject, code};
 
 use super::node::{CHAIN, Fault, Node};
@@ -290,7 +290,7 @@ impl Check for Says {
         Box::pin(std::future::ready(self.1.clone()))
     }
 
-    fn still_holds<'a>(&'a self, _: &'a [Read]) -> BoxFuture<'a, bool> {
+    fn still_holds<'a>(&'a self, _: &'a Finding) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(true))
     }
 

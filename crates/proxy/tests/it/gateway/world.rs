@@ -57,7 +57,7 @@ impl Check for Deny {
         })
     }
 
-    fn still_holds<'a>(&'a self, _: &'a [Read]) -> BoxFuture<'a, bool> {
+    fn still_holds<'a>(&'a self, _: &'a Finding) -> BoxFuture<'a, bool> {
         Box::pin(async { !self.moved.load(Ordering::SeqCst) })
     }
 
