@@ -16,10 +16,10 @@ const PLAIN = { name: '', optimizer: { enabled: true, runs: 200 }, viaIR: false,
 const RAW = { name: 'Raw', optimizer: { enabled: false }, viaIR: false, evmVersion: 'london' };
 const IR = { name: 'Ir', optimizer: { enabled: true, runs: 1 }, viaIR: true, evmVersion: 'paris' };
 const VARIANTS = {
-  Raw: ['Standard', 'FeeOnePercent', 'PowerBlacklist', 'PowerTax', 'TrapWhitelist', 'PowerMint', 'HiddenOwner'],
+  Raw: ['Standard', 'FeeOnePercent', 'PowerBlacklist', 'PowerTax', 'TrapWhitelist', 'PowerMint', 'HiddenOwner', 'SaysMoved'],
   Ir: ['Standard', 'FeeOnePercent', 'PowerBlacklist', 'PowerTax', 'TrapPair', 'PowerMint', 'PowerMaxTrade', 'MaskedOwner'],
 };
-const LIBRARIES = ['IHeld', 'Seed', 'IMaker', 'Base', 'Owned', 'Calls', 'IToken', 'IFactory', 'IERC20Like', 'ISwap', 'IMake', 'Husk', 'Shell', 'Evasive', 'PoolThree', 'Mark', 'Bomb'];
+const LIBRARIES = ['IHeld', 'Seed', 'IMaker', 'Base', 'Owned', 'Calls', 'IToken', 'IFactory', 'IERC20Like', 'ISwap', 'IMake', 'Husk', 'Shell', 'Evasive', 'PoolThree', 'Mark', 'Bomb', 'Introspects', 'Fuse'];
 
 function sources() {
   const names = fs.readdirSync(folder).filter((name) => name.endsWith('.sol')).sort();

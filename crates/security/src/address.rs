@@ -3,12 +3,14 @@
 //! Three states: "1" when a list says so, "0" when a list that could say so does not, absent (and named in
 //! `surety.unknown`) when no loaded list can tell.
 
+mod contract;
+mod rebirth;
+
 use std::collections::HashMap;
 
 use alloy_primitives::Address;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
-use surety_evm::Account;
 use surety_primitives::dataset::{Entry, Key, Prefix};
 
 use crate::chains::is_supported;
@@ -17,7 +19,8 @@ use crate::lists::{Dataset, Date, Semantics, Subject as About, address, kind, me
 use crate::phishing::source_names;
 use crate::prefix::Index;
 use crate::service::{Chains, Gathered, Lists, Looked, Request, Service, Sources, Subject};
-use crate::state::{State, block_of, chain_of, reason};
+use crate::state::{State, block_of, chain_of};
+use contract::{OnChain, TOLD, Told, told};
 
 /// The flags that labels set, in the order in which they are written.
 const FLAGS: [&str; 14] = [
@@ -39,13 +42,8 @@ const FLAGS: [&str; 14] = [
 const SANCTIONED: usize = 0;
 const DOUBT: usize = 5;
 
-/// Fields that neither lists nor state tell here, and what they would need.
-const BEYOND: [Unknown; 4] = [
-    Unknown::new("fake_standard_interface", Reason::NoState),
-    Unknown::new("gas_abuse", Reason::NoState),
-    Unknown::new("reinit", Reason::NoState),
-    Unknown::new("number_of_malicious_contracts_created", Reason::NoHistory),
-];
+/// What nothing here tells.
+const BEYOND: Unknown = Unknown::new("number_of_malicious_contracts_created", Reason::NoHistory);
 
 /// The flag of one word of a label. A word that no flag stands for is a doubt and not a verdict.
 fn flag(word: &str) -> usize {
@@ -94,29 +92,6 @@ fn state(sources: Sources<'_>, request: &Request) -> Result<State, Refusal> {
         None => Ok(State::Absent),
     }
 }
-
-/// What the code at an address says of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct OnChain {
-    is_contract: bool,
-    delegates_to: Option<[u8; 20]>,
-}
-
-/// Reads what stands at the address. An account that delegates (EIP-7702) is its holder's still, and no contract.
-fn on_chain(state: &State, subject: [u8; 20]) -> Result<OnChain, Reason> {
-    let pinned = state.pinned().ok_or_else(|| state.why_absent())?;
-    let source = &pinned.snapshot().source;
-    let unread = |error| reason(&error);
-    let address = Address::from(subject);
-    let account = source.account(address).map_err(unread)?.filter(Account::has_code);
-    let Some(account) = account else { return Ok(OnChain { is_contract: false, delegates_to: None }) };
-    let code = source.code(address, account.code_hash).map_err(unread)?;
-    let delegates_to = code.strip_prefix(&DELEGATION).and_then(|target| <[u8; 20]>::try_from(target).ok());
-    Ok(OnChain { is_contract: delegates_to.is_none(), delegates_to })
-}
-
-/// How the code of an account that delegates begins (EIP-7702).
-const DELEGATION: [u8; 3] = [0xef, 0x01, 0x00];
 
 /// A dataset about addresses with its indexes.
 #[derive(Debug)]
@@ -203,6 +178,7 @@ impl Addresses {
             sanctioned_as_of: flags[SANCTIONED].and_then(|_| oldest(&self.dataset, self.can_set[SANCTIONED])),
             look_alike_of: subject.and_then(|subject| self.look_alike(subject)),
             on_chain: None,
+            told: [None; TOLD.len()],
         };
         (security, unknown)
     }
@@ -290,13 +266,14 @@ pub(crate) struct Security {
     sanctioned_as_of: Option<Date>,
     look_alike_of: Option<[u8; 20]>,
     on_chain: Option<OnChain>,
+    told: [Option<bool>; TOLD.len()],
     verdict: Standpoint,
 }
 
 impl Serialize for Security {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (name, flag) in FLAGS.iter().zip(self.flags) {
+        for (name, flag) in FLAGS.iter().zip(self.flags).chain(TOLD.iter().zip(self.told)) {
             if let Some(flag) = flag {
                 map.serialize_entry(name, if flag { "1" } else { "0" })?;
             }
@@ -367,33 +344,52 @@ impl Service for AddressSecurity {
     }
 }
 
-/// The fields that state tells, and those that nothing tells.
-fn beyond_lists(on_chain: Result<OnChain, Reason>) -> Vec<Unknown> {
-    let untold = on_chain.err().map(|reason| Unknown::new("contract_address", reason));
-    BEYOND.into_iter().chain(untold).collect()
+/// What neither lists nor the chain tell, and why.
+fn untold(told: &Told) -> Vec<Unknown> {
+    let flags = TOLD.into_iter().zip(told.flags).filter_map(|(field, flag)| Some(Unknown::new(field, flag.err()?)));
+    let contract = told.on_chain.err().map(|reason| Unknown::new("contract_address", reason));
+    std::iter::once(BEYOND).chain(flags).chain(contract).collect()
 }
 
 fn no_list<'a>(subject: &[u8; 20], gathered: &Gathered<'a>) -> Verdict<'a> {
-    let on_chain = on_chain(&gathered.state, *subject);
+    let told = told(&gathered.state, Address::from(subject));
     let security = Security {
         flags: [None; FLAGS.len()],
         data_source: String::new(),
         sanctioned_as_of: None,
         look_alike_of: None,
-        on_chain: on_chain.ok(),
-        verdict: Standpoint::Unknown,
+        on_chain: told.on_chain.ok(),
+        told: told.flags.map(Result::ok),
+        verdict: if told.flags.contains(&Ok(true)) { Standpoint::Bad } else { Standpoint::Unknown },
     };
     let missing = FLAGS.map(|field| Unknown::new(field, Reason::ListMissing));
-    Verdict::attested(raw(&security), missing.into_iter().chain(beyond_lists(on_chain)).collect())
+    let unknown = missing.into_iter().chain(untold(&told)).collect();
+    Verdict::attested(raw(&security), unknown).resting_on(Vec::new(), told.items)
 }
 
 fn judge<'a>(addresses: &'a Addresses, address: &[u8; 20], gathered: &Gathered<'a>) -> Verdict<'a> {
-    let (security, mut unknown) = addresses.security(Some(address), gathered.stale);
-    let on_chain = on_chain(&gathered.state, *address);
-    let security = Security { on_chain: on_chain.ok(), ..security };
-    unknown.extend(beyond_lists(on_chain));
-    let attested = if on_chain.is_ok() { vec!["contract_address", "delegates_to"] } else { Vec::new() };
-    Verdict { attested, ..Verdict::provable(raw(&security), unknown, gathered.looked.clone()) }
+    let (mut security, mut unknown) = addresses.security(Some(address), gathered.stale);
+    let told = told(&gathered.state, Address::from(address));
+    let is_listed = security.flags.contains(&Some(true));
+    if told.flags.contains(&Ok(true)) {
+        security.verdict = Standpoint::Bad;
+    }
+    security.on_chain = told.on_chain.ok();
+    security.told = told.flags.map(Result::ok);
+    unknown.extend(untold(&told));
+    let attested = attested(&told, is_listed);
+    let verdict = Verdict { attested, ..Verdict::provable(raw(&security), unknown, gathered.looked.clone()) };
+    verdict.resting_on(Vec::new(), told.items)
+}
+
+/// The fields that rest on the chain, which no list proves.
+fn attested(told: &Told, is_listed: bool) -> Vec<&'static str> {
+    if told.on_chain.is_err() {
+        return Vec::new();
+    }
+    // What is bad by its code alone is not bad by any list.
+    let verdict = (!is_listed && told.flags.contains(&Ok(true))).then_some("verdict");
+    ["contract_address", "delegates_to"].into_iter().chain(TOLD).chain(verdict).collect()
 }
 
 /// The state of one flag: set by these sources, settable by those, of which some are over-age. A flag that is set stays

@@ -18,6 +18,24 @@ const CHAINS: &[(&str, &str)] = &[
     ("59144", "Linea"),
 ];
 
+/// Chains that took up Cancun's rules, each between [`CANCUN`]'s two times.
+const CANCUN_CHAINS: [u64; 6] = [1, 10, 56, 137, 8_453, 42_161];
+/// In seconds since 1970: when Ethereum did, as the first, and July 2024, by when all had.
+const CANCUN: [u64; 2] = [1_710_338_135, 1_719_792_000];
+/// Chains on people's own machines, which go by the rules of this engine.
+const LOCAL: u64 = 31_337;
+
+/// Whether a chain keeps the code of a contract that destroys itself in a later transaction than the one that made it
+/// (EIP-6780), at a time in seconds since 1970; nothing where that is not known.
+pub(crate) fn keeps_code(chain_id: u64, time: u64) -> Option<bool> {
+    let [first, last] = CANCUN;
+    match CANCUN_CHAINS.contains(&chain_id) {
+        true if time >= last => Some(true),
+        true if time < first => Some(false),
+        _ => (chain_id == LOCAL).then_some(true),
+    }
+}
+
 /// Whether `chain_id` is one of the chains, or one that state is read from.
 pub(crate) fn is_supported(chain_id: &str, chains: &Chains) -> bool {
     CHAINS.iter().any(|(id, _)| *id == chain_id) || chain_of(chain_id).is_ok_and(|id| chains.contains_key(&id))

@@ -10,7 +10,7 @@ use alloy_primitives::Address;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 use surety_evm::Chain;
-use surety_evm::index::{Approval, Grant, Index, Right};
+use surety_evm::index::{Approval, Creation, Grant, Index, Right};
 use surety_primitives::hash::h;
 use surety_primitives::{Hash32, codec};
 
@@ -20,6 +20,8 @@ use crate::token::{History as TokenHistory, Params};
 const MAX_APPROVALS: usize = 256;
 /// Most accounts that one account is known to have paid.
 const MAX_PAID: usize = 4_096;
+/// Most times that one contract was made; the second tells all.
+const MAX_LIVES: usize = 4;
 
 /// What history said, as far as one question asked. Each answer is absent where history could not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -32,6 +34,8 @@ pub struct Past {
     pub approvals: BTreeMap<[u8; 20], Option<Given>>,
     /// By contract, the block that made it.
     pub created: BTreeMap<[u8; 20], Option<u64>>,
+    /// By contract, every time that it was made.
+    pub lives: BTreeMap<[u8; 20], Option<Vec<Life>>>,
     /// By account, whom it paid by its own transactions.
     pub paid: BTreeMap<[u8; 20], Option<Vec<[u8; 20]>>>,
     /// By token, who made it and who has it.
@@ -62,6 +66,17 @@ pub struct PastApproval {
     pub for_all: bool,
     /// When it was given last, and by which transaction.
     pub last: Moment,
+}
+
+/// How a contract was made, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, BorshSerialize, BorshDeserialize)]
+pub struct Life {
+    /// The account whose code made it; the sender where the transaction itself did.
+    pub creator: [u8; 20],
+    /// The sender of the transaction.
+    pub origin: [u8; 20],
+    /// The block.
+    pub block: u64,
 }
 
 /// A block's time and a transaction in it.
@@ -149,6 +164,22 @@ impl History {
         self.ask(contract, |past| &mut past.created, creation)
     }
 
+    /// Every time that a contract was made, oldest first.
+    pub fn lives(&self, contract: Address) -> Option<Vec<Life>> {
+        let lives = |told: &Told, contract, block| {
+            let made = told.index.creations(contract, Some(block), MAX_LIVES)?;
+            let life = |made: &Creation| Life { creator: made.creator.0.0, origin: made.origin.0.0, block: made.block };
+            Some(made.iter().map(life).collect())
+        };
+        self.ask(contract, |past| &mut past.lives, lives)
+    }
+
+    /// The blocks that it is about: the first and the last.
+    pub fn span(&self) -> (u64, u64) {
+        let past = self.lock();
+        (past.from_block, past.to_block)
+    }
+
     /// Whom an account paid by its own transactions. Of more than are kept nothing is said: one left out could be the one
     /// that matters.
     pub fn paid(&self, account: Address) -> Option<Vec<[u8; 20]>> {
@@ -203,11 +234,13 @@ impl History {
                 || ours.zip(given.as_ref()).is_some_and(|(ours, given)| !same(&ours, given))
         });
         let created = past.created.iter().find(|(contract, block)| self.created(Address::from(*contract)) != **block);
+        let lives = past.lives.iter().find(|(contract, lives)| self.lives(Address::from(**contract)) != **lives);
         let paid = past.paid.iter().find(|(account, paid)| self.paid(Address::from(*account)) != **paid);
         let tokens = past.tokens.iter().find(|(token, known)| self.token(Address::from(*token)) != **known);
         approvals
             .map(|(owner, _)| of("approvals", owner))
             .or_else(|| created.map(|(contract, _)| of("creations", contract)))
+            .or_else(|| lives.map(|(contract, _)| of("creations", contract)))
             .or_else(|| paid.map(|(account, _)| of("payments", account)))
             .or_else(|| tokens.map(|(token, _)| of("makers and holders", token)))
     }

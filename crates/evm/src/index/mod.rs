@@ -195,6 +195,15 @@ impl Index {
         records.creations.get(&contract)?.iter().rev().find(|creation| creation.block <= block).copied()
     }
 
+    /// Every time that a contract came to be up to a block, oldest first; at most `limit`. Nothing when the block is not
+    /// covered or creations are not known.
+    pub fn creations(&self, contract: Address, block: Option<u64>, limit: usize) -> Option<Vec<Creation>> {
+        let records = self.read();
+        let block = records.resolve(self.first, block).filter(|_| self.whole)?;
+        let all = records.creations.get(&contract).into_iter().flatten();
+        Some(all.filter(|creation| creation.block <= block).take(limit).copied().collect())
+    }
+
     /// The contracts that an account created itself or as the sender, up to a block; at most `limit`, in order of address.
     /// Nothing when the block is not covered.
     pub fn created_by(&self, account: Address, block: Option<u64>, limit: usize) -> Option<Vec<(Address, Creation)>> {

@@ -166,7 +166,10 @@ fn code_at_the_address_is_told_where_the_chain_is_read() {
     let contract = ask(PHISHER, "chain_id=31337");
     assert_eq!((&contract["result"]["contract_address"], &contract["result"]["verdict"]), (&json!("1"), &json!("bad")));
     assert_eq!(contract["surety"]["standing"], "provable");
-    assert_eq!(contract["surety"]["attested"], json!(["contract_address", "delegates_to"]));
+    assert_eq!(
+        contract["surety"]["attested"],
+        json!(["contract_address", "delegates_to", "fake_standard_interface", "gas_abuse", "reinit"])
+    );
     let wallet = ask(NOBODY, "chain_id=31337");
     assert_eq!(wallet["result"]["contract_address"], "0");
     assert_eq!(wallet["result"]["delegates_to"], format!("{:#x}", at(7)));

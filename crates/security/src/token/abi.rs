@@ -17,6 +17,7 @@ sol! {
     function decimals() external view returns (uint8);
     function token0() external view returns (address);
     function token1() external view returns (address);
+    function fee() external view returns (uint24);
     function factory() external view returns (address);
     function getReserves() external view returns (uint112, uint112, uint32);
     function sync() external;
@@ -30,6 +31,15 @@ sol! {
     function getThreshold() external view returns (uint256);
     function getOwners() external view returns (address[]);
     function run(address, bytes) external returns (bytes);
+    function supportsInterface(bytes4) external view returns (bool);
+    function ownerOf(uint256) external view returns (address);
+    function tokenByIndex(uint256) external view returns (uint256);
+    function isApprovedForAll(address, address) external view returns (bool);
+    function setApprovalForAll(address, bool) external;
+    interface Multi {
+        function balanceOf(address, uint256) external view returns (uint256);
+        function safeTransferFrom(address, address, uint256, uint256, bytes) external;
+    }
     function swapExactTokensForTokensSupportingFeeOnTransferTokens(
         uint256 amount, uint256 least, address[] path, address to, uint256 deadline) external;
 }

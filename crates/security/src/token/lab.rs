@@ -11,6 +11,7 @@ use surety_evm::{Call, Checkpoint, FrameKind, Outcome, Session, StateError, Stat
 use super::abi::{self, address_in, encode};
 use super::market::{self, Market, Pool, is_deep};
 use super::trial::Seed;
+use super::waste::{self, Waste};
 use super::{Params, Stop, ledger};
 
 /// What the visitors have of native coin, as [`Seed::purse`] counts: next to nothing, little, enough, much.
@@ -84,10 +85,8 @@ pub(crate) struct Seen {
     pub(crate) reads: BTreeMap<(Address, U256), U256>,
     /// Whom callers were compared with.
     pub(crate) compared: BTreeSet<Address>,
-    /// The most gas that one plain transfer used.
-    pub(crate) transfer_gas: u64,
-    /// Whether a trade made contracts.
-    pub(crate) creates: bool,
+    /// What moving and allowing the token bought besides.
+    pub(crate) waste: BTreeSet<Waste>,
 }
 
 /// How transactions are sent.
@@ -260,7 +259,7 @@ impl Lab {
     ) -> Result<Option<Move>, Stop> {
         let (before_from, before_to) = (self.balance(from)?, self.balance(to)?);
         let outcome = run(self)?;
-        self.seen.transfer_gas = self.seen.transfer_gas.max(outcome.gas_used);
+        self.seen.waste.extend(waste::of(&outcome));
         if !outcome.is_success() {
             return Ok(None);
         }
@@ -344,6 +343,9 @@ impl Lab {
             return Err(Stop::Budget);
         }
         self.note(&outcome);
+        if to == self.token {
+            self.seen.waste.extend(waste::of(&outcome));
+        }
         Ok(outcome)
     }
 
@@ -389,7 +391,9 @@ impl Lab {
                 seen.called.entry(frame.to).and_modify(|all| *all &= delegated).or_insert(delegated);
             }
         }
-        seen.creates |= !trace.created.is_empty();
+        if !trace.created.is_empty() {
+            seen.waste.insert(Waste::Contracts);
+        }
         seen.compared.extend(trace.compared.iter().copied());
         let outside = trace.reads.iter().filter(|((address, _), _)| !market.has(*address));
         seen.reads.extend(outside.map(|(slot, value)| (*slot, *value)));

@@ -9,7 +9,7 @@ use super::abi::{self, address_in, encode};
 use super::lab::peek;
 
 /// `Transfer(address,address,uint256)`.
-const TRANSFER: B256 = b256!("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
+pub(crate) const TRANSFER: B256 = b256!("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
 /// How far behind a hashed key a struct's member may lie.
 const MEMBERS: u64 = 8;
 /// Slots from zero on that are looked at for addresses, whether or not the code was seen to read them.

@@ -19,8 +19,10 @@ pub mod proxy;
 mod report;
 pub mod rugpull;
 mod seeds;
+pub mod standard;
 pub(crate) mod trial;
 mod vital;
+pub mod waste;
 
 use alloy_primitives::Address;
 use serde::Serialize;
@@ -32,6 +34,7 @@ pub use market::Pool;
 pub use privilege::Powers;
 pub use probe::Probe;
 pub use proxy::Proxy;
+pub(crate) use report::{Doom, doom_at};
 pub use report::{PoolSeen, Refused, Report, Unknown, Why, assess};
 
 /// An exchange of the kind of Uniswap V2.

@@ -12,6 +12,7 @@ use surety_evm::Checkpoint;
 use super::lab::{Lab, Move};
 use super::market::{self, Kind, Pool};
 use super::vital::NOISE_BPS;
+use super::waste::Waste;
 use super::{Params, Stop, Why, ledger};
 
 /// The sizes of trades, in parts in a million of the pool: 0.01 %, 1 %, 5 %.
@@ -30,8 +31,6 @@ const HALF: u64 = 50_000;
 pub const CONFISCATION_BPS: u64 = 9_000;
 /// Taxes of smaller amounts than this, in base units, are rounding.
 const EXACT: u64 = 1_000_000;
-/// A transfer above this gas makes its sender pay for something else than a transfer.
-const ABUSIVE_GAS: u64 = 600_000;
 
 /// Which trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -119,8 +118,8 @@ pub struct Probe {
     pub inconsistent_logs: bool,
     /// Contracts that the token calls when it moves, neither part of the market nor its own code.
     pub external: BTreeSet<Address>,
-    /// Moving the token buys something else with the sender's gas.
-    pub gas_abuse: bool,
+    /// What moving or allowing the token buys besides with the sender's gas.
+    pub waste: BTreeSet<Waste>,
     /// A wallet that is a contract can buy and sell too.
     pub contracts_trade: bool,
 }
@@ -158,6 +157,8 @@ const SALES: [Trade; 2] = [Trade::SellHalf, Trade::SellAll];
 /// Tries everything. `own` are the addresses of the token's own code, which it may call.
 pub(crate) fn probe(lab: &mut Lab, own: &BTreeSet<Address>, params: &Params, pools: &[Pool]) -> Result<Probe, Stop> {
     control(lab)?;
+    // What keepers did before is not what holders pay for.
+    lab.seen.waste.clear();
     let mut probe = Probe::default();
     let bought = matrix(lab, &mut probe)?;
     holders(lab, &mut probe)?;
@@ -614,7 +615,7 @@ fn judge(lab: &Lab, probe: &mut Probe, own: &BTreeSet<Address>) {
     probe.inconsistent_logs = probe.samples.iter().any(|sample| sample.ok && !sample.logs_agree);
     probe.external = lab.seen.called.iter().filter(|(_, own_code)| !**own_code).map(|(address, _)| *address).collect();
     probe.external.retain(|address| !own.contains(address));
-    probe.gas_abuse = lab.seen.creates || lab.seen.transfer_gas > ABUSIVE_GAS;
+    probe.waste.clone_from(&lab.seen.waste);
 }
 
 /// The sizes of a fresh wallet's early sales of one kind that worked.

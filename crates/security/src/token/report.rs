@@ -7,15 +7,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use surety_evm::{Call, Session, Snapshot, StateError};
 
+use super::abi::{self, encode};
 use super::code;
-
 use super::facts::{Facts, facts};
 use super::history::{self, History};
-use super::lab::Lab;
+use super::lab::{Lab, ask};
 use super::market::{self, Kind, Pool};
 use super::privilege::{Effect, Opening, Powers, Target, scan};
 use super::probe::{Probe, Trade, probe};
 use super::proxy::{Proxy, resolve};
+use super::standard::{Lie, study};
 use super::trial::{Seed, realistic};
 use super::{Params, Stop, ledger};
 
@@ -192,6 +193,9 @@ pub fn assess(
     if let Some(history) = history {
         history::tell(&mut report, &mut session, snapshot, token, params, history)?;
     }
+    if is_airdrop(&mut session, snapshot, seed, token)? {
+        report.set("is_airdrop_scam", true);
+    }
     report.unknown(&TOLD, Why::NoHistory);
     report.unknown(&LISTED, Why::NoSource);
     let hints: Vec<Address> = history.and_then(|history| history.creator).into_iter().collect();
@@ -204,6 +208,18 @@ pub fn assess(
     report.unknown(&TRIED, reason);
     report.unknown(&POWERFUL, reason);
     Ok(report)
+}
+
+/// Whether people who never asked for the token have some, and cannot move it. Who was sent some that he could move, and did
+/// not ask for, only lists know: that this is not so is never said.
+fn is_airdrop(session: &mut Session, snapshot: &Snapshot, seed: Seed, token: Address) -> Result<bool, StateError> {
+    for nobody in ["nobody", "nobody else"] {
+        let has = ask(session, token, encode(&abi::balanceOfCall(seed.address(nobody))))?;
+        if has.is_none_or(|has| has.is_zero()) {
+            return Ok(false);
+        }
+    }
+    Ok(study(snapshot, token)?.lies.contains(&Lie::InventsBalances))
 }
 
 fn attempt(
@@ -254,8 +270,9 @@ pub(super) fn targets(session: &Session, token: Address, proxy: &Proxy) -> Resul
 }
 
 /// What reading code says of SELFDESTRUCT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doom {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Doom {
     /// An instruction that can run.
     InReach,
     /// None, neither in the code nor in what it hands on to.
@@ -281,6 +298,13 @@ pub(super) fn doom(session: &Session, targets: &[Target], proxy: &Proxy) -> Resu
     }
     let hands_on = targets.iter().any(|target| target.code.can_delegate);
     Ok(if hands_on && !is_told { Doom::Unclear } else { Doom::OutOfReach })
+}
+
+/// What reading the code at an address says of SELFDESTRUCT.
+pub(crate) fn doom_at(session: &mut Session, address: Address) -> Result<Doom, StateError> {
+    let proxy = resolve(session, address)?;
+    let targets = targets(session, address, &proxy)?;
+    doom(session, &targets, &proxy)
 }
 
 /// What keepers can do, of the token and of the contracts that it calls when it moves.
@@ -350,7 +374,7 @@ fn show(report: &mut Report, probe: &Probe) {
         ("trading_cooldown", probe.cooldown, buy && sell),
         ("is_anti_whale", probe.size_limit, buy && sell),
         ("external_call", !probe.external.is_empty(), true),
-        ("gas_abuse", probe.gas_abuse, true),
+        ("gas_abuse", !probe.waste.is_empty(), true),
     ];
     for (field, on, is_settled) in flags {
         if on || is_settled {
@@ -446,7 +470,7 @@ fn exchanges(report: &mut Report, session: &mut Session, params: &Params, pools:
         report.put("dex", json!(dex));
     }
     if let Some(pool) = report.pools.first().filter(|pool| pool.kind == Kind::V2)
-        && let Some(supply) = super::lab::ask(session, pool.pair, super::abi::encode(&super::abi::totalSupplyCall {}))?
+        && let Some(supply) = ask(session, pool.pair, encode(&abi::totalSupplyCall {}))?
     {
         report.put("lp_total_supply", json!(supply.to_string()));
     }

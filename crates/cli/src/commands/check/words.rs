@@ -34,6 +34,7 @@ const MEANINGS: &[(&str, Weight, &str)] = &[
     ("fake_token", Weight::Bad, "it is a fake of another token"),
     ("phishing_site", Weight::Bad, "it is a phishing site"),
     ("contract_address", Weight::Note, "it is a contract"),
+    ("fake_standard_interface", Weight::Bad, "it answers like a token and does not do what tokens do"),
     ("reinit", Weight::Bad, "its code was, or can be, replaced at this address"),
 ];
 

@@ -6,5 +6,6 @@ mod known;
 mod oracles;
 mod powers;
 mod stage;
+mod standards;
 mod table;
 mod vaults;
