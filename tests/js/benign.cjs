@@ -103,6 +103,13 @@ async function main() {
   await step('USDC for tokens', () =>
     router.swapExactTokensForTokens(1_000_000n, 1n, [USDC, WETH, tokenAddress], ana.address, deadline));
 
+  // A market that nobody made before
+  const young = await deploy('another token', erc20, ana, 'Young', 'YNG', parseEther('1000000'), ana.address);
+  const youngAddress = await young.getAddress();
+  await step('the other token allowed to Uniswap 2', () => young.approve(V2_ROUTER, parseEther('1000')));
+  await step('first liquidity of a new pair', () =>
+    router.addLiquidityETH(youngAddress, parseEther('1000'), 0n, 0n, ana.address, deadline, { value: parseEther('0.2') }));
+
   // Uniswap 3
   const [token0, token1] = BigInt(tokenAddress) < BigInt(WETH) ? [tokenAddress, WETH] : [WETH, tokenAddress];
   const positions = new Contract(

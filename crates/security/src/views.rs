@@ -15,6 +15,7 @@ sol! {
     function symbol() external view returns (string);
     function decimals() external view returns (uint256);
     function balanceOf(address owner) external view returns (uint256);
+    function totalSupply() external view returns (uint256);
     function allowance(address owner, address spender) external view returns (uint256);
     function getApproved(uint256 id) external view returns (address);
     function ownerOf(uint256 id) external view returns (address);

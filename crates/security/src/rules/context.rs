@@ -47,6 +47,8 @@ pub struct AddressFacts {
     pub age_blocks: Option<u64>,
     /// Whether it was never used: no coins, no transactions, no code.
     pub is_unused: Option<bool>,
+    /// Whether the run makes it, as a pool of a well-known exchange whose shares are then the sender's.
+    pub is_own_pool: bool,
     /// What the lists say; empty when they were asked and say nothing.
     pub labels: Option<Vec<Label>>,
     /// The listed address that this one looks like.

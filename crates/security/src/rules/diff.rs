@@ -92,6 +92,8 @@ fn receivers(bench: &mut Bench<'_>, outcome: &Outcome) {
             bench.risk("diff.out_to_listed", Severity::Block, why, evidence);
         }
         match bench.facts(delta.owner).and_then(|facts| facts.is_unused) {
+            // Its code is known, and what it gets is the sender's still.
+            Some(true) if bench.facts(delta.owner).is_some_and(|facts| facts.is_own_pool) => {}
             Some(true) if !is_named(bench, delta.owner) => {
                 let why =
                     "what leaves the signer arrives at an address that was never used and is not named in the call";

@@ -38,11 +38,12 @@ pub(super) fn check(
     around: Around<'_>,
     simulated: &Result<Option<Simulated>, Reason>,
     decoded: &Decoded,
+    pools: &BTreeSet<Address>,
 ) -> Option<Check> {
     let (Ok(snapshot), Ok(Some(simulated))) = (around.snapshot, simulated) else { return None };
     let mut risks = Vec::new();
     let mut unknown = None;
-    let bought = match bought(snapshot, simulated, decoded) {
+    let bought = match bought(snapshot, simulated, decoded, pools) {
         Ok(bought) => bought,
         Err(error) => return Some(Check::missing("token", BUDGET_MS, reason(&error))),
     };
@@ -90,7 +91,12 @@ fn tried(snapshot: &Snapshot, token: Address, reports: Option<&Cache>) -> Result
 
 /// Tokens of which the sender has more afterwards; and where the sender pays for it with something else, those of which a
 /// wallet or somebody named in the call has more.
-fn bought(snapshot: &Snapshot, simulated: &Simulated, decoded: &Decoded) -> Result<BTreeSet<Address>, StateError> {
+fn bought(
+    snapshot: &Snapshot,
+    simulated: &Simulated,
+    decoded: &Decoded,
+    pools: &BTreeSet<Address>,
+) -> Result<BTreeSet<Address>, StateError> {
     let Simulated { call, simulation, .. } = simulated;
     let changes = &simulation.changes;
     let given: BTreeSet<Address> = changes
@@ -104,8 +110,8 @@ fn bought(snapshot: &Snapshot, simulated: &Simulated, decoded: &Decoded) -> Resu
     let mut bought = BTreeSet::new();
     for change in changes.tokens.iter().filter(|change| grew(change)) {
         // What the sender deploys itself is judged as a deployment; before it there is nothing to try. No exchange tells what
-        // one of a collection is worth.
-        let is_made = Some(change.token) == simulation.outcome.created;
+        // one of a collection is worth. Shares of a new pool of one's own are worth what was put into it.
+        let is_made = Some(change.token) == simulation.outcome.created || pools.contains(&change.token);
         if is_made || given.contains(&change.token) || changes.is_collection(change.token) {
             continue;
         }

@@ -19,16 +19,18 @@ const MAX_SCANNED: usize = 2;
 const SCAN_STEPS: u64 = 20_000_000;
 
 /// The contracts that came to be, with nothing for one that could not be scanned to the end. What a trusted contract makes
-/// is made as its own code says.
+/// is made as its own code says, and what the sender's own pools of well-known exchanges do is known.
 pub(super) fn deployments(
     session: &Session,
     simulated: &Simulated,
     parties: &mut Parties<'_>,
+    pools: &BTreeSet<Address>,
 ) -> Vec<Option<Deployment>> {
     let outcome = &simulated.simulation.outcome;
     let mut made: BTreeSet<Address> = BTreeSet::new();
     let creations = outcome.trace.frames.iter().filter(|frame| is_creation(frame) && frame.kept && frame.ok);
-    let fresh = creations.filter(|frame| made.insert(frame.to) && !parties.ask(frame.from).is_trusted);
+    let fresh = creations
+        .filter(|frame| made.insert(frame.to) && !pools.contains(&frame.to) && !parties.ask(frame.from).is_trusted);
     let all: Vec<&Frame> = fresh.collect();
     // A list of frames that was cut may leave out creations.
     let unseen = outcome.trace.truncated.then_some(None);

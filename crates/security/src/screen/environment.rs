@@ -130,7 +130,7 @@ fn moved(
     sender: Address,
     coinbases: [Address; 2],
 ) -> Pairs<(Address, Option<Address>, Option<U256>)> {
-    let (here, there) = (deltas(&here.changes), deltas(&there.changes));
+    let (here, there) = (deltas(here), deltas(there));
     let own = here.iter().chain(&there).filter(|delta| delta.owner == sender && delta.change.is_negative());
     let given: BTreeSet<_> = own.map(|delta| (delta.token, delta.id)).collect();
     let mut pairs: Pairs<_> = BTreeMap::new();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, I256, U256};
-use surety_evm::{AssetChanges, FrameKind, Role, Session, Simulation, StateError};
+use surety_evm::{FrameKind, Role, Session, Simulation, StateError};
 
 use crate::address::Standing;
 use crate::decode::action::{Extent, Power};
@@ -26,9 +26,11 @@ pub(crate) fn addresses(
     session: Option<&Session>,
     history: Option<&History>,
     names: &BTreeMap<Address, Named>,
+    pools: &BTreeSet<Address>,
 ) -> Result<BTreeMap<Address, AddressFacts>, StateError> {
     let facts_of = |address: &Address| {
         let mut facts = facts(*address, parties, session, names)?;
+        facts.is_own_pool = pools.contains(address);
         if let (Some(true), Some(session), Some(history)) = (facts.has_code, session, history) {
             let made = history.created(*address);
             facts.age_blocks = made.map(|block| session.head().number.saturating_sub(block));
@@ -59,6 +61,7 @@ fn facts(
     Ok(AddressFacts {
         has_code,
         is_unused,
+        is_own_pool: false,
         age_blocks: None,
         labels: labels(standing),
         look_alike_of: standing.look_alike_of.map(Address::from),
@@ -116,7 +119,7 @@ pub(crate) fn outcome(simulated: &Simulated) -> context::Outcome {
     let Simulation { outcome, changes } = &simulated.simulation;
     context::Outcome {
         is_reverted: !outcome.is_success(),
-        deltas: deltas(changes),
+        deltas: deltas(&simulated.simulation),
         grants: grants(&simulated.simulation),
         disagreeing: changes.disagreements().map(|change| change.token).collect::<BTreeSet<_>>().into_iter().collect(),
         handovers: changes.ownership.iter().filter_map(|change| Some((change.contract, power(change.role)?))).collect(),
@@ -126,8 +129,11 @@ pub(crate) fn outcome(simulated: &Simulated) -> context::Outcome {
     }
 }
 
-/// What each owner has more or less, of everything that is known before and after.
-pub(super) fn deltas(changes: &AssetChanges) -> Vec<Delta> {
+/// What each owner has more or less, of everything that is known before and after. Of a token that came to be in between
+/// nobody had anything.
+pub(super) fn deltas(simulation: &Simulation) -> Vec<Delta> {
+    let Simulation { outcome, changes } = simulation;
+    let nothing = |token: &Address| outcome.trace.created.contains(token).then_some(U256::ZERO);
     let mut deltas: Vec<Delta> = Vec::new();
     let mut add = |owner, token, id, before: Option<U256>, after: Option<U256>| {
         if let (Some(before), Some(after)) = (before, after) {
@@ -138,10 +144,12 @@ pub(super) fn deltas(changes: &AssetChanges) -> Vec<Delta> {
         add(change.account, None, None, Some(change.before), Some(change.after));
     }
     for change in &changes.tokens {
-        add(change.account, Some(change.token), None, change.before, change.after);
+        let before = change.before.or_else(|| nothing(&change.token));
+        add(change.account, Some(change.token), None, before, change.after);
     }
     for change in &changes.multi_tokens {
-        add(change.account, Some(change.token), Some(change.id), change.before, change.after);
+        let before = change.before.or_else(|| nothing(&change.token));
+        add(change.account, Some(change.token), Some(change.id), before, change.after);
     }
     for change in &changes.nfts {
         let (from, to) = (change.owner_before.unwrap_or(change.from), change.owner_after.unwrap_or(change.to));

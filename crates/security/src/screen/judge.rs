@@ -32,7 +32,7 @@ const OF_A_RUN: [&str; 3] = ["approve.not_asked", "approve.left_over", "drain.sp
 pub(crate) fn read(question: &Question, around: Around<'_>, parties: &mut Parties<'_>) -> Read {
     let session = around.snapshot.map(|snapshot| Session::new(snapshot, LIMITS));
     let decoded = decoded(question, session.as_ref().ok());
-    let facts = Facts { question, decoded: &decoded, simulated: None, deployments: Vec::new() };
+    let facts = Facts { question, decoded: &decoded, simulated: None, deployments: Vec::new(), pools: BTreeSet::new() };
     let Judged { mut judgement, addresses, state } = judge(facts, around, parties);
     let of_a_run = |id: &str| id.starts_with("diff.") || id.starts_with("env.") || OF_A_RUN.contains(&id);
     judgement.unknown.retain(|id| !of_a_run(id));
@@ -70,11 +70,13 @@ pub(super) struct Facts<'a> {
     pub(super) decoded: &'a Decoded,
     pub(super) simulated: Option<&'a Simulated>,
     pub(super) deployments: Vec<Option<Deployment>>,
+    /// The pools of well-known exchanges that come to be and are the sender's.
+    pub(super) pools: BTreeSet<Address>,
 }
 
 /// Lets the rules judge what was decoded, and each delegation that the transaction brings besides.
 pub(super) fn judge(judged: Facts<'_>, around: Around<'_>, parties: &mut Parties<'_>) -> Judged {
-    let Facts { question, decoded, simulated, deployments } = judged;
+    let Facts { question, decoded, simulated, deployments, pools } = judged;
     let Around { snapshot, history, .. } = around;
     let delegations = question.delegations();
     let asked = asked(question, decoded, &delegations, simulated);
@@ -82,10 +84,12 @@ pub(super) fn judge(judged: Facts<'_>, around: Around<'_>, parties: &mut Parties
     let names: &BTreeMap<Address, Named> = simulated.map_or(&none, |simulated| &simulated.names);
     // What stood before the transaction: a spender that it makes itself has no code yet.
     let session = snapshot.ok().map(|snapshot| Session::new(snapshot, LIMITS));
-    let (addresses, state) = match facts::addresses(&asked, parties, session.as_ref(), history, names) {
+    let (addresses, state) = match facts::addresses(&asked, parties, session.as_ref(), history, names, &pools) {
         Ok(addresses) => (addresses, Ok(())),
         // Without a session nothing is read, so that lists still count.
-        Err(error) => (facts::addresses(&asked, parties, None, None, names).unwrap_or_default(), Err(reason(&error))),
+        Err(error) => {
+            (facts::addresses(&asked, parties, None, None, names, &pools).unwrap_or_default(), Err(reason(&error)))
+        }
     };
     let context = Context {
         chain_id: Some(question.chain_id),

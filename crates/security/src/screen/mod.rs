@@ -9,6 +9,7 @@ mod deployed;
 mod environment;
 mod facts;
 mod judge;
+mod pools;
 mod question;
 
 use std::collections::BTreeSet;
@@ -84,11 +85,16 @@ pub fn screen(question: &Question, around: Around<'_>, parties: &mut Parties<'_>
         (What::Message(_), _) => Ok(None),
     };
     let ran = simulated.as_ref().ok().and_then(Option::as_ref);
-    let deployments = match (ran, &session) {
-        (Some(ran), Ok(session)) => deployed::deployments(session, ran, parties),
-        _ => Vec::new(),
+    let (pools, deployments) = match (ran, around.snapshot, &mut session) {
+        (Some(ran), Ok(snapshot), Ok(session)) => {
+            // A pool that could not be looked at is a stranger's.
+            let pools = pools::made(snapshot, session, ran).unwrap_or_default();
+            let deployments = deployed::deployments(session, ran, parties, &pools);
+            (pools, deployments)
+        }
+        _ => Default::default(),
     };
-    let facts = Facts { question, decoded: &decoded, simulated: ran, deployments };
+    let facts = Facts { question, decoded: &decoded, simulated: ran, deployments, pools: pools.clone() };
     let Judged { judgement, state, .. } = judge(facts, around, parties);
     let ran = match &simulated {
         // What moved besides was not read: it may be what matters.
@@ -107,7 +113,7 @@ pub fn screen(question: &Question, around: Around<'_>, parties: &mut Parties<'_>
     };
     let mut checks = vec![lists];
     checks.extend(checks::of(&judgement, ran));
-    checks.extend(bought::check(around, &simulated, &decoded));
+    checks.extend(bought::check(around, &simulated, &decoded, &pools));
     if !question.is_transaction() {
         checks.retain(|check| check.name != "simulation");
     }

@@ -12,6 +12,7 @@ mod facts;
 mod history;
 mod lab;
 mod ledger;
+mod makers;
 pub mod market;
 pub mod privilege;
 pub mod probe;
@@ -30,6 +31,7 @@ use surety_evm::StateError;
 
 pub use cache::{Cache, Key};
 pub use history::{Held, History, Holder, Siblings};
+pub(crate) use makers::shares_of;
 pub use market::Pool;
 pub use privilege::Powers;
 pub use probe::Probe;
