@@ -18,7 +18,7 @@ use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::lists::{Dataset, Date, Semantics, Subject as About, address, kind, merge};
 use crate::phishing::source_names;
 use crate::prefix::Index;
-use crate::service::{Chains, Gathered, Lists, Looked, Request, Service, Sources, Subject};
+use crate::service::{Card, Chains, Gathered, Lists, Looked, Request, RestsOn, Service, Sources, Subject};
 use crate::state::{State, block_of, chain_of};
 use contract::{OnChain, TOLD, Told, told};
 
@@ -301,20 +301,12 @@ impl Serialize for Security {
 pub struct AddressSecurity;
 
 impl Service for AddressSecurity {
-    fn name(&self) -> &'static str {
-        "address_security"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/address_security/{address}"
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.addresses().into_iter().collect()
-    }
-
-    fn reads_state(&self) -> bool {
-        true
+    fn card(&self) -> Card {
+        Card {
+            reads_state: true,
+            rests_on: Some(RestsOn::Addresses),
+            ..Card::new("address_security", "/api/v1/address_security/{address}")
+        }
     }
 
     fn required(&self, request: &Request) -> Vec<Key> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::envelope::{Refusal, Verdict, raw};
-use crate::service::{Chains, Gathered, Request, Service, Sources};
+use crate::service::{Card, Chains, Gathered, Request, Service, Sources};
 use crate::state::{State, chain_of};
 
 /// Chain id and name. Labels belong to an address, which is the same on every EVM chain.
@@ -51,16 +51,8 @@ struct Named {
 pub(crate) struct SupportedChains;
 
 impl Service for SupportedChains {
-    fn name(&self) -> &'static str {
-        "supported_chains"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/supported_chains"
-    }
-
-    fn is_own_word(&self) -> bool {
-        true
+    fn card(&self) -> Card {
+        Card { is_own_word: true, ..Card::new("supported_chains", "/api/v1/supported_chains") }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, _request: &Request) -> Result<Gathered<'a>, Refusal> {

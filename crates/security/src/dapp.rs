@@ -4,9 +4,9 @@ use serde::Serialize;
 use surety_primitives::dataset::Key;
 
 use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
-use crate::lists::{Dataset, Semantics, Subject as About, kind};
+use crate::lists::{Semantics, Subject as About, kind};
 use crate::phishing::Host;
-use crate::service::{Gathered, Lists, Looked, Request, Service, Sources, Subject};
+use crate::service::{Card, Gathered, Looked, Request, RestsOn, Service, Sources, Subject};
 use crate::state::State;
 
 const ALLOW: u8 = kind(About::Domain, Semantics::Allow);
@@ -21,16 +21,8 @@ struct Dapp<'a> {
 pub(crate) struct DappSecurity;
 
 impl Service for DappSecurity {
-    fn name(&self) -> &'static str {
-        "dapp_security"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/dapp_security"
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.names().into_iter().collect()
+    fn card(&self) -> Card {
+        Card { rests_on: Some(RestsOn::Names), ..Card::new("dapp_security", "/api/v1/dapp_security") }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {

@@ -9,10 +9,9 @@ use crate::decode::{self, Input, Unread, answer};
 use crate::envelope::{Refusal, Verdict, raw};
 use crate::evidence::{Item, Kind};
 use crate::json;
-use crate::lists::Dataset;
 use crate::parties::Parties;
 use crate::screen::{Around, Asked, Question, What, read};
-use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
+use crate::service::{Card, Gathered, Method, Request, RestsOn, Service, Sources};
 use crate::simulate::{Quantity, Word};
 use crate::state::State;
 
@@ -81,24 +80,13 @@ fn hex(text: &str) -> Result<Bytes, Refusal> {
 }
 
 impl Service for InputDecoding {
-    fn name(&self) -> &'static str {
-        "input_decode"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/abi/input_decode"
-    }
-
-    fn method(&self) -> Method {
-        Method::Post
-    }
-
-    fn reads_state(&self) -> bool {
-        true
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.addresses().into_iter().collect()
+    fn card(&self) -> Card {
+        Card {
+            method: Method::Post,
+            reads_state: true,
+            rests_on: Some(RestsOn::Addresses),
+            ..Card::new("input_decode", "/api/v1/abi/input_decode")
+        }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {

@@ -13,7 +13,7 @@ use crate::address::{Security, flags};
 use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::lists::{Dataset, Semantics, Subject as About, kind};
 use crate::phishing::{source_names, why_not_clean};
-use crate::service::{Gathered, Lists, Looked, Request, Service, Sources};
+use crate::service::{Card, Gathered, Looked, Request, RestsOn, Service, Sources};
 use crate::state::State;
 
 /// Addresses under a prefix.
@@ -80,19 +80,12 @@ struct OnName {
 struct Nothing {}
 
 impl Service for ListPrefix {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn path(&self) -> &'static str {
-        self.path
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        match self.about {
-            About::Address => lists.addresses().into_iter().collect(),
-            About::Domain => lists.names().into_iter().collect(),
-        }
+    fn card(&self) -> Card {
+        let rests_on = match self.about {
+            About::Address => RestsOn::Addresses,
+            About::Domain => RestsOn::Names,
+        };
+        Card { rests_on: Some(rests_on), ..Card::new(self.name, self.path) }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {

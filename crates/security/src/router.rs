@@ -48,11 +48,11 @@ pub fn router_on(lists: Arc<Lists>, chains: Chains) -> Router {
             let request = asked(service, &path, query.as_deref(), body).await;
             response(served.respond(service, request).await)
         };
-        let route = match service.method() {
+        let route = match service.card().method {
             Method::Get => get(handler),
             Method::Post => post(handler),
         };
-        router = router.route(service.path(), route);
+        router = router.route(service.card().path, route);
     }
     let at_work = Arc::new(Semaphore::new(MAX_AT_WORK));
     let served = Served { lists, chains: Arc::new(chains), at_work };
@@ -62,7 +62,7 @@ pub fn router_on(lists: Arc<Lists>, chains: Chains) -> Router {
 impl Served {
     /// Answers on a thread that may wait and work where that is needed, and here where nothing waits.
     async fn respond(self, service: &'static dyn Service, request: Result<Request, Refusal>) -> Result<Reply, Refusal> {
-        if !service.reads_state() || self.chains.is_empty() {
+        if !service.card().reads_state || self.chains.is_empty() {
             return respond(service, Sources::new(&self.lists, &self.chains), request);
         }
         let turn = Arc::clone(&self.at_work).acquire_owned().await;
@@ -80,7 +80,7 @@ async fn asked(service: &dyn Service, path: &Path, query: Option<&str>, body: Bo
     let path = path.as_ref().map_err(|_| Refusal::Parameter("the path is not UTF-8".to_owned()))?;
     let segment = path.iter().next().map_or("", |(_, value)| value);
     let mut request = request(segment, query.unwrap_or_default(), now())?;
-    if service.method() == Method::Post {
+    if service.card().method == Method::Post {
         let body = to_bytes(body, MAX_BODY).await;
         request.body = body.map_err(|_| Refusal::Parameter("body: cut off, or longer than 4 MiB".to_owned()))?.to_vec();
     }

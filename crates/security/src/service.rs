@@ -166,14 +166,14 @@ impl<'a> Looked<'a> {
 /// of no service here. The path may lie below another, as behind a sidecar.
 pub fn required_claims(path_and_query: &str) -> Vec<Key> {
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-    let asked = SERVICES.iter().find_map(|service| Some((service, segment_of(service.path(), path)?)));
+    let asked = SERVICES.iter().find_map(|service| Some((service, segment_of(service.card().path, path)?)));
     let Some((service, segment)) = asked else { return Vec::new() };
     crate::router::request(segment, query, Seconds(0)).map_or_else(|_| Vec::new(), |request| service.required(&request))
 }
 
 /// The service of a path, which may lie below another, and the variable part of the path.
 pub fn service_of(path: &str) -> Option<(&'static dyn Service, &str)> {
-    SERVICES.iter().find_map(|service| Some((*service, segment_of(service.path(), path)?)))
+    SERVICES.iter().find_map(|service| Some((*service, segment_of(service.card().path, path)?)))
 }
 
 /// The variable part of a path that ends like `template`.
@@ -236,32 +236,56 @@ pub enum Method {
     Post,
 }
 
+/// The dataset that answers rest on, also where no single look-up decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestsOn {
+    /// The one about names.
+    Names,
+    /// The one about addresses.
+    Addresses,
+}
+
+/// What is known of a service before it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// Its name, as in the listing and in metrics.
+    pub name: &'static str,
+    /// Its path in axum's syntax, with at most one variable segment.
+    pub path: &'static str,
+    /// How it is asked.
+    pub method: Method,
+    /// Whether its answers may read state and run code, which is work for a thread that may wait.
+    pub reads_state: bool,
+    /// Whether its answers are about whoever gives them, so that nobody else can compute them again.
+    pub is_own_word: bool,
+    /// The dataset that its answers rest on, where there is one.
+    pub rests_on: Option<RestsOn>,
+}
+
+impl Card {
+    /// A service that is asked by path and query, and reads nothing but its question.
+    pub const fn new(name: &'static str, path: &'static str) -> Self {
+        Self { name, path, method: Method::Get, reads_state: false, is_own_word: false, rests_on: None }
+    }
+}
+
 /// A security service.
 pub trait Service: Sync {
-    /// Its name, as in the listing and in metrics.
-    fn name(&self) -> &'static str;
+    /// What is known of it before it is asked.
+    fn card(&self) -> Card;
 
-    /// Its path in axum's syntax, with at most one variable segment.
-    fn path(&self) -> &'static str;
-
-    /// How it is asked.
-    fn method(&self) -> Method {
-        Method::Get
+    /// Its name.
+    fn name(&self) -> &'static str {
+        self.card().name
     }
 
-    /// Whether its answers may read state and run code, which is work for a thread that may wait.
-    fn reads_state(&self) -> bool {
-        false
-    }
-
-    /// Whether its answers are about whoever gives them, so that nobody else can compute them again.
-    fn is_own_word(&self) -> bool {
-        false
-    }
-
-    /// The datasets that its answers rest on, also where no single look-up decides.
-    fn datasets<'a>(&self, _lists: &'a Lists) -> Vec<&'a Dataset> {
-        Vec::new()
+    /// The datasets that its answers rest on, of those that are loaded.
+    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
+        let dataset = self.card().rests_on.and_then(|on| match on {
+            RestsOn::Names => lists.names(),
+            RestsOn::Addresses => lists.addresses(),
+        });
+        dataset.into_iter().collect()
     }
 
     /// The keys that an answer to this must make claims about, whatever it says, where its service has a list at all:

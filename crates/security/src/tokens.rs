@@ -17,8 +17,8 @@ use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::evidence::{Item, Kind};
 use crate::history::Past;
 use crate::json;
-use crate::lists::{Dataset, address};
-use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
+use crate::lists::address;
+use crate::service::{Card, Gathered, Method, Request, RestsOn, Service, Sources};
 use crate::simulate::{Quantity, Word};
 use crate::state::{Pinned, place, reason};
 use crate::token::privilege::Power;
@@ -100,20 +100,12 @@ fn search(pinned: &Pinned, contracts: &[Address]) -> Searched {
 pub struct TokenSecurity;
 
 impl Service for TokenSecurity {
-    fn name(&self) -> &'static str {
-        "token_security"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/token_security/{chain_id}"
-    }
-
-    fn reads_state(&self) -> bool {
-        true
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.addresses().into_iter().collect()
+    fn card(&self) -> Card {
+        Card {
+            reads_state: true,
+            rests_on: Some(RestsOn::Addresses),
+            ..Card::new("token_security", "/api/v1/token_security/{chain_id}")
+        }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {
@@ -199,16 +191,8 @@ fn nothing(tokens: &[Address], why: Reason) -> Verdict<'static> {
 pub struct RugpullDetecting;
 
 impl Service for RugpullDetecting {
-    fn name(&self) -> &'static str {
-        "rugpull_detecting"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/rugpull_detecting/{chain_id}"
-    }
-
-    fn reads_state(&self) -> bool {
-        true
+    fn card(&self) -> Card {
+        Card { reads_state: true, ..Card::new("rugpull_detecting", "/api/v1/rugpull_detecting/{chain_id}") }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {
@@ -252,20 +236,8 @@ struct Body {
 }
 
 impl Service for DeployScan {
-    fn name(&self) -> &'static str {
-        "deploy_scan"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/deploy_scan"
-    }
-
-    fn method(&self) -> Method {
-        Method::Post
-    }
-
-    fn reads_state(&self) -> bool {
-        true
+    fn card(&self) -> Card {
+        Card { method: Method::Post, reads_state: true, ..Card::new("deploy_scan", "/api/v1/deploy_scan") }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {

@@ -144,7 +144,7 @@ pub fn recompute(service: &dyn Service, lists: &Lists, request: &Request, body: 
     let unreadable = |error: serde_json::Error| Error::NotAnAnswer(error.to_string());
     let read: Body = serde_json::from_slice(body).map_err(unreadable)?;
     let said = read.surety.ok_or(Error::Refusal(read.code))?;
-    if service.is_own_word() {
+    if service.card().is_own_word {
         return Err(Error::OwnWord(service.name()));
     }
     if said.engine.hash != engine() {

@@ -13,9 +13,9 @@ use surety_evm::{Limits, StateError};
 use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::evidence::{Item, Kind};
 use crate::history::{Given, Past};
-use crate::lists::{Dataset, address};
+use crate::lists::address;
 use crate::parties::Parties;
-use crate::service::{Gathered, Lists, Request, Service, Sources};
+use crate::service::{Card, Gathered, Request, RestsOn, Service, Sources};
 use crate::state::{Pinned, place, reason};
 
 pub use live::{Live, live};
@@ -71,20 +71,8 @@ struct Question {
 }
 
 impl Service for Approvals {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn path(&self) -> &'static str {
-        self.path
-    }
-
-    fn reads_state(&self) -> bool {
-        true
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.addresses().into_iter().collect()
+    fn card(&self) -> Card {
+        Card { reads_state: true, rests_on: Some(RestsOn::Addresses), ..Card::new(self.name, self.path) }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {

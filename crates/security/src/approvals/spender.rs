@@ -6,9 +6,8 @@ use surety_evm::{Account, Snapshot, StateError};
 
 use super::one_address;
 use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
-use crate::lists::Dataset;
 use crate::parties::{AddressInfo, Parties};
-use crate::service::{Gathered, Lists, Request, Service, Sources};
+use crate::service::{Card, Gathered, Request, RestsOn, Service, Sources};
 use crate::state::{State, place, reason};
 use crate::views::lower;
 
@@ -89,20 +88,12 @@ struct Question {
 pub struct ApprovalSecurity;
 
 impl Service for ApprovalSecurity {
-    fn name(&self) -> &'static str {
-        "approval_security"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/approval_security/{chain_id}"
-    }
-
-    fn reads_state(&self) -> bool {
-        true
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.addresses().into_iter().collect()
+    fn card(&self) -> Card {
+        Card {
+            reads_state: true,
+            rests_on: Some(RestsOn::Addresses),
+            ..Card::new("approval_security", "/api/v1/approval_security/{chain_id}")
+        }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {

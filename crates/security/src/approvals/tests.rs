@@ -10,7 +10,7 @@ use surety_primitives::Seconds;
 use super::*;
 use crate::history::{Moment, PastApproval};
 use crate::router::{answer, request};
-use crate::service::Chains;
+use crate::service::{Chains, Lists};
 use crate::verify::recompute;
 
 const OWNER: Address = address!("00000000000000000000000000000000000000aa");

@@ -17,7 +17,7 @@ use crate::envelope::{Reason, Refusal, Standing, Unknown, Verdict, raw};
 use crate::lists::normal::{MAX_LABELS, domain, ip_literal, is_host};
 use crate::lists::{Conflict, Dataset, Semantics, Subject as About, kind, merge};
 use crate::prefix::Index;
-use crate::service::{Gathered, Lists, Looked, Request, Service, Sources, Subject};
+use crate::service::{Card, Gathered, Looked, Request, RestsOn, Service, Sources, Subject};
 use crate::state::State;
 use compat::{Config, Configs, Detector, Kind, suffixes};
 use own::{Brands, Own, OwnKind};
@@ -187,16 +187,8 @@ struct Site {
 }
 
 impl Service for PhishingSite {
-    fn name(&self) -> &'static str {
-        "phishing_site"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/phishing_site"
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.names().into_iter().collect()
+    fn card(&self) -> Card {
+        Card { rests_on: Some(RestsOn::Names), ..Card::new("phishing_site", "/api/v1/phishing_site") }
     }
 
     fn required(&self, request: &Request) -> Vec<Key> {

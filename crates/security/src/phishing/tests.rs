@@ -8,6 +8,7 @@ use super::*;
 use crate::faulty::Lying;
 use crate::lists::{Date, Format, Pin, Source, SourceSpec};
 use crate::router::{answer, request};
+use crate::service::Lists;
 
 fn spec(name: &str, format: Format) -> SourceSpec {
     SourceSpec {

@@ -23,10 +23,9 @@ use crate::envelope::{Reason, Refusal, Unknown, Verdict as Said, raw};
 use crate::evidence::Item;
 use crate::history::History;
 use crate::json;
-use crate::lists::Dataset;
 use crate::parties::Parties;
 use crate::rules::{Risk, Severity};
-use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
+use crate::service::{Card, Gathered, Method, Request, RestsOn, Service, Sources};
 use crate::simulate::{LIMITS, Simulated, evidence, simulate};
 use crate::state::{Pinned, State, reason};
 use crate::token::Cache;
@@ -188,24 +187,13 @@ impl Asked {
 pub struct Screen;
 
 impl Service for Screen {
-    fn name(&self) -> &'static str {
-        "screen"
-    }
-
-    fn path(&self) -> &'static str {
-        "/v1/screen"
-    }
-
-    fn method(&self) -> Method {
-        Method::Post
-    }
-
-    fn reads_state(&self) -> bool {
-        true
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.addresses().into_iter().collect()
+    fn card(&self) -> Card {
+        Card {
+            method: Method::Post,
+            reads_state: true,
+            rests_on: Some(RestsOn::Addresses),
+            ..Card::new("screen", "/v1/screen")
+        }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {

@@ -14,10 +14,9 @@ use surety_primitives::hash::h;
 use crate::envelope::{Reason, Refusal, Unknown, Verdict, raw};
 use crate::evidence::{Item, Kind};
 use crate::json;
-use crate::lists::Dataset;
 use crate::parties::Parties;
 use crate::screen::{Around, Asked, Grounds, Question, screen};
-use crate::service::{Gathered, Lists, Method, Request, Service, Sources};
+use crate::service::{Card, Gathered, Method, Request, RestsOn, Service, Sources};
 use crate::state::{Pinned, State};
 use crate::views::lower;
 
@@ -34,24 +33,13 @@ pub const LIMITS: Limits = Limits { gas: 30_000_000, steps: 4_000_000, session_s
 pub struct TxSimulate;
 
 impl Service for TxSimulate {
-    fn name(&self) -> &'static str {
-        "tx_simulate"
-    }
-
-    fn path(&self) -> &'static str {
-        "/api/v1/tx_simulate"
-    }
-
-    fn method(&self) -> Method {
-        Method::Post
-    }
-
-    fn reads_state(&self) -> bool {
-        true
-    }
-
-    fn datasets<'a>(&self, lists: &'a Lists) -> Vec<&'a Dataset> {
-        lists.addresses().into_iter().collect()
+    fn card(&self) -> Card {
+        Card {
+            method: Method::Post,
+            reads_state: true,
+            rests_on: Some(RestsOn::Addresses),
+            ..Card::new("tx_simulate", "/api/v1/tx_simulate")
+        }
     }
 
     fn gather<'a>(&self, sources: Sources<'a>, request: &Request) -> Result<Gathered<'a>, Refusal> {

@@ -378,7 +378,7 @@ fn init_code_is_scanned_before_it_is_deployed() {
 #[test]
 fn every_service_is_found_by_its_path() {
     for service in SERVICES {
-        let path = service.path().replace("{chain_id}", "1").replace("{address}", "0x0");
+        let path = service.card().path.replace("{chain_id}", "1").replace("{address}", "0x0");
         let (found, _) = service_of(&format!("/below{path}")).unwrap();
         assert_eq!(found.name(), service.name());
     }
