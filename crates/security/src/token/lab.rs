@@ -89,6 +89,15 @@ pub(crate) struct Seen {
     pub(crate) waste: BTreeSet<Waste>,
 }
 
+/// What a token looks at when a pool takes part in a movement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Regard {
+    /// Whether a slot, or the code, names the pool.
+    pub(crate) is_named: bool,
+    /// What its mappings have under the pool's address, balances left out, in order of value.
+    pub(crate) values: Vec<U256>,
+}
+
 /// How transactions are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
@@ -506,8 +515,33 @@ impl Lab {
         self.market = market;
         let first = self.first()?;
         (self.reserve, self.quote_reserve) = market::reserves(&mut self.session, self.market.pair, first)?;
-        let (buyer, holder) = (self.wallets.buyer, self.wallets.holder);
-        Ok(is_deep(self.reserve) && is_deep(self.quote_reserve) && self.provide(buyer)? && self.provide(holder)?)
+        let Wallets { buyer, holder, named, other, stranger, .. } = self.wallets;
+        let mut is_ready = is_deep(self.reserve) && is_deep(self.quote_reserve);
+        for wallet in [buyer, holder, named, other, stranger] {
+            is_ready = is_ready && self.provide(wallet)?;
+        }
+        Ok(is_ready)
+    }
+
+    /// What the token looks at when this pool gives or takes.
+    pub(crate) fn regard(&mut self, pool: Address) -> Result<Regard, Stop> {
+        self.reset();
+        let (holder, sink, part) = (self.wallets.holder, self.wallets.sink, self.part(10_000).min(self.stock));
+        let books = self.view(self.token, encode(&abi::balanceOfCall(pool)))?;
+        let books = ledger::keyed_by(&books, pool);
+        let mut regard = Regard::default();
+        for (from, to) in [(holder, pool), (pool, sink)] {
+            let call = encode(&abi::transferCall { _0: to, _1: part });
+            let moved = self.session.peek(&self.transaction(from, self.token, call))?;
+            let own = ledger::keyed_by(&moved, pool).into_iter().filter(|slot| !books.contains(slot));
+            regard.values.extend(own.filter_map(|slot| moved.trace.reads.get(&slot)));
+            let named = |(address, _): &(Address, U256), value: &U256| {
+                *address != pool && ledger::addresses_in(*value).contains(&pool)
+            };
+            regard.is_named |= moved.trace.reads.iter().any(|(slot, value)| named(slot, value));
+        }
+        regard.values.sort_unstable();
+        Ok(regard)
     }
 }
 

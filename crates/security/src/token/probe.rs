@@ -481,17 +481,7 @@ fn elsewhere(lab: &mut Lab, probe: &mut Probe, params: &Params, pools: &[Pool]) 
 
 /// Trades in another pool of V2, where a plain token can be traded there too.
 fn in_pool(lab: &mut Lab, probe: &mut Probe, params: &Params, pool: &Pool) -> Result<Result<(), Why>, Stop> {
-    lab.reset();
-    let (base, home) = (lab.base.clone(), (lab.market.clone(), lab.reserve, lab.quote_reserve));
-    let place = (pool.pair, pool.quote, pool.factory);
-    let mut others = lab.market.others.clone();
-    others.extend([home.0.pair, home.0.quote, home.0.router, home.0.factory]);
-    let market = market::enter(&mut lab.session, lab.seed.nth(0), params, place, others)?;
-    let result = trades_in(lab, market, pool.pair);
-    (lab.market, lab.reserve, lab.quote_reserve) = home;
-    lab.base = base;
-    lab.reset();
-    match result {
+    match visit(lab, params, pool, |lab| trades_in(lab, pool.pair)) {
         Ok(samples) => {
             probe.samples.extend(samples);
             Ok(Ok(()))
@@ -501,11 +491,34 @@ fn in_pool(lab: &mut Lab, probe: &mut Probe, params: &Params, pool: &Pool) -> Re
     }
 }
 
-fn trades_in(lab: &mut Lab, market: market::Market, pool: Address) -> Result<Vec<Sample>, Stop> {
-    if !lab.settle(market)? {
-        return Err(Stop::Market);
-    }
-    lab.base = lab.session.checkpoint();
+/// Does something in another pool of V2, and comes back. [`Stop::Market`] where nobody can trade there.
+pub(super) fn visit<T>(
+    lab: &mut Lab,
+    params: &Params,
+    pool: &Pool,
+    act: impl FnOnce(&mut Lab) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    lab.reset();
+    let (base, home) = (lab.base.clone(), (lab.market.clone(), lab.reserve, lab.quote_reserve));
+    let place = (pool.pair, pool.quote, pool.factory);
+    let mut others = lab.market.others.clone();
+    others.extend([home.0.pair, home.0.quote, home.0.router, home.0.factory]);
+    let market = market::enter(&mut lab.session, lab.seed.nth(0), params, place, others)?;
+    let result = match lab.settle(market) {
+        Ok(true) => {
+            lab.base = lab.session.checkpoint();
+            act(lab)
+        }
+        Ok(false) => Err(Stop::Market),
+        Err(stop) => Err(stop),
+    };
+    (lab.market, lab.reserve, lab.quote_reserve) = home;
+    lab.base = base;
+    lab.reset();
+    result
+}
+
+fn trades_in(lab: &mut Lab, pool: Address) -> Result<Vec<Sample>, Stop> {
     control(lab)?;
     let mut samples = Vec::new();
     for size in [SIZES[1], SIZES[0]] {

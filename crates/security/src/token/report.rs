@@ -11,10 +11,10 @@ use super::abi::{self, encode};
 use super::code;
 use super::facts::{Facts, facts};
 use super::history::{self, History};
-use super::lab::{Lab, ask};
+use super::lab::{Lab, Regard, ask};
 use super::market::{self, Kind, Pool};
 use super::privilege::{Effect, Opening, Powers, Target, scan};
-use super::probe::{Probe, Trade, probe};
+use super::probe::{Probe, Trade, probe, visit};
 use super::proxy::{Proxy, resolve};
 use super::standard::{Lie, study};
 use super::trial::{Seed, realistic};
@@ -49,6 +49,8 @@ const POWERFUL: [&str; 11] = [
 ];
 /// Contracts that a token calls whose functions are tried too.
 const MOST_OUTSIDE: usize = 3;
+/// Other pools in which powers are measured too.
+const MOST_UNLIKE: usize = 2;
 /// Fields that come of history.
 const TOLD: [&str; 8] = [
     "creator_address",
@@ -253,11 +255,45 @@ fn attempt(
             powers.merge(later);
         }
     }
+    let unlike = unlike(&mut lab, &targets, pools)?;
+    powers.exhausted |= unlike.len() > MOST_UNLIKE;
+    for pool in unlike.into_iter().take(MOST_UNLIKE) {
+        let there = |lab: &mut Lab| self::powers(lab, &targets, &report.proxy, hints, &probe);
+        match visit(&mut lab, params, pool, there) {
+            Ok(there) => powers.merge_pool(there),
+            Err(Stop::Market) => powers.exhausted = true,
+            Err(stop) => return Err(stop),
+        }
+    }
     show(report, &probe);
     show_powers(report, &powers, doom);
     report.probe = Some(probe);
     report.powers = Some(powers);
     Ok(())
+}
+
+/// The other pools of V2 that the token treats otherwise than the one in which it is tried: what keepers can do may show
+/// there alone.
+fn unlike<'p>(lab: &mut Lab, targets: &[Target], pools: &'p [Pool]) -> Result<Vec<&'p Pool>, Stop> {
+    let home = lab.market.pair;
+    let mut others =
+        pools.iter().filter(|pool| pool.kind == Kind::V2 && pool.is_live() && pool.pair != home).peekable();
+    if others.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let mut regard = |pool: Address| -> Result<Regard, Stop> {
+        let in_code = targets.iter().any(|target| target.code.addresses.contains(&pool));
+        let regard = lab.regard(pool)?;
+        Ok(Regard { is_named: regard.is_named || in_code, ..regard })
+    };
+    let known = regard(home)?;
+    let mut unlike = Vec::new();
+    for pool in others {
+        if regard(pool.pair)? != known {
+            unlike.push(pool);
+        }
+    }
+    Ok(unlike)
 }
 
 /// The token's own code, outermost first, each under the token's address.

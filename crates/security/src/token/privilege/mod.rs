@@ -177,6 +177,17 @@ impl Powers {
         self.is_read &= later.is_read;
     }
 
+    /// Adds what was found in another pool of the same token. What could not be made to work in one of them is not covered.
+    pub(crate) fn merge_pool(&mut self, there: Self) {
+        let uncovered = &self.uncovered | &there.uncovered;
+        let uncovered_books = &self.uncovered_books | &there.uncovered_books;
+        let uncovered_ownership = &self.uncovered_ownership | &there.uncovered_ownership;
+        let hidden_gate = self.hidden_gate || there.hidden_gate;
+        self.merge(there);
+        (self.uncovered, self.uncovered_books) = (uncovered, uncovered_books);
+        (self.uncovered_ownership, self.hidden_gate) = (uncovered_ownership, hidden_gate);
+    }
+
     /// Whether somebody whom nothing shows has power over holders.
     pub fn is_hidden(&self) -> bool {
         use Effect::{Balances, Blacklist, Delegate, Limit, Mint, Pause, PersonalTax, Tax, Whitelist};

@@ -15,6 +15,7 @@ sol! {
     function createPool(address, address) external returns (address);
     function transfer(address, uint256);
     function sync();
+    function mark(address);
 }
 
 const SUSHI: Address = address!("C0AEe478e3658e2610c5F7A4A2E1777cE9e4f2Ac");
@@ -105,6 +106,21 @@ fn the_worst_of_all_pools_wins() {
         assert_eq!(report.fields["buy_tax"], tax, "{name}");
         let samples = report.probe.unwrap().samples;
         assert!(samples.iter().any(|sample| sample.pool == Some(pair)), "{name}");
+    }
+}
+
+/// Tokens that treat the second pool otherwise than the first.
+#[test]
+fn powers_that_show_in_another_pool_alone_are_found() {
+    for (name, expected) in [("PowerTaxElsewhere", true), ("MarksPools", false)] {
+        let mut stage = Stage::new();
+        let token = stage.fixture(name);
+        stage.pool(token);
+        let pair = second_pool(&mut stage, token);
+        stage.run(token, &markCall(pair));
+        let report = stage.assess(token);
+        assert_eq!(report.pools.len(), 2, "{name}");
+        assert_eq!(report.flag("slippage_modifiable"), Some(expected), "{name} {:#?}", report.powers);
     }
 }
 
