@@ -58,9 +58,24 @@ struct Brand {
     domain: String,
     label: String,
     units: Vec<u16>,
+    letters: Letters,
 }
 
-/// What scams imitate.
+/// Which letters a label has, of 64 kinds. An edit changes two of them at most.
+#[derive(Clone, Copy, Debug, Default)]
+struct Letters(u64);
+
+impl Letters {
+    fn of(units: &[u16]) -> Self {
+        Self(units.iter().fold(0, |all, unit| all | 1 << (unit % 64)))
+    }
+
+    const fn may_be_within(self, edits: u32, other: Self) -> bool {
+        (self.0 ^ other.0).count_ones() <= 2 * edits
+    }
+}
+
+/// What scams imitate, with the indexes that keep a verdict from looking at every brand.
 #[derive(Clone, Debug, Default)]
 pub struct Brands {
     brands: Vec<Brand>,
@@ -68,6 +83,12 @@ pub struct Brands {
     folded: HashMap<String, usize>,
     /// Domain → brand.
     domains: HashMap<String, usize>,
+    /// Label → the first brand with it.
+    labels: HashMap<String, usize>,
+    /// Brands by the length of their labels, in UTF-16 units.
+    lengths: Vec<Vec<usize>>,
+    /// Brands that are looked for inside longer words, by how their labels start.
+    starts: HashMap<[u8; LEAST_EMBEDDED], Vec<usize>>,
 }
 
 /// Shortest brand that is looked for inside a longer word.
@@ -164,13 +185,45 @@ impl Brands {
             if brands.domains.contains_key(domain) {
                 continue;
             }
-            let index = brands.brands.len();
-            brands.domains.insert(domain.to_owned(), index);
-            brands.folded.entry(fold(label)).or_insert(index);
-            let (domain, label) = (domain.to_owned(), label.to_owned());
-            brands.brands.push(Brand { domain, units: label.encode_utf16().collect(), label });
+            brands.add(domain, label);
         }
         brands
+    }
+
+    fn add(&mut self, domain: &str, label: &str) {
+        let index = self.brands.len();
+        let units: Vec<u16> = label.encode_utf16().collect();
+        self.domains.insert(domain.to_owned(), index);
+        self.folded.entry(fold(label)).or_insert(index);
+        self.labels.entry(label.to_owned()).or_insert(index);
+        if let Some(start) = label.as_bytes().first_chunk() {
+            self.starts.entry(*start).or_default().push(index);
+        }
+        if self.lengths.len() <= units.len() {
+            self.lengths.resize(units.len() + 1, Vec::new());
+        }
+        self.lengths[units.len()].push(index);
+        let letters = Letters::of(&units);
+        self.brands.push(Brand { domain: domain.to_owned(), label: label.to_owned(), units, letters });
+    }
+
+    /// The brands whose labels are so long that `edits` lead from one to a label of this length.
+    fn about_as_long(&self, length: usize, edits: u32) -> impl Iterator<Item = (usize, &Brand)> {
+        let edits = edits as usize;
+        let (least, most) = (length.saturating_sub(edits), (length + edits).min(self.lengths.len().saturating_sub(1)));
+        let found = self.lengths.get(least..=most).unwrap_or_default().iter().flatten();
+        found.filter_map(|index| Some((*index, self.brands.get(*index)?)))
+    }
+
+    /// The brands that stand somewhere in a word, some more than once.
+    fn within(&self, word: &str) -> impl Iterator<Item = (usize, &Brand)> {
+        let places = word.as_bytes().windows(LEAST_EMBEDDED).enumerate();
+        places.flat_map(move |(at, window)| {
+            let start: Option<[u8; LEAST_EMBEDDED]> = window.try_into().ok();
+            let found = start.and_then(|start| self.starts.get(&start)).into_iter().flatten();
+            let found = found.filter_map(|index| Some((*index, self.brands.get(*index)?)));
+            found.filter(move |(_, brand)| word.as_bytes()[at..].starts_with(brand.label.as_bytes()))
+        })
     }
 
     fn by_domain(&self, domain: &str) -> Option<&Brand> {
@@ -271,17 +324,21 @@ const fn tolerance(length: usize) -> u32 {
     match length {
         0..=4 => 0,
         5..=7 => 1,
-        _ => 2,
+        _ => MOST_EDITS,
     }
 }
 
+const MOST_EDITS: u32 = 2;
+
 fn fuzzy(brands: &Brands, label: &str) -> Option<Own> {
     let units: Vec<u16> = label.encode_utf16().collect();
-    let near = brands.brands.iter().filter_map(|brand| {
-        let edits = distance(&units, &brand.units, tolerance(brand.units.len()))?;
-        (edits < 2 || has_likely_slip(&units, &brand.units)).then_some((edits, brand))
+    let letters = Letters::of(&units);
+    let near = brands.about_as_long(units.len(), MOST_EDITS).filter_map(|(index, brand)| {
+        let most = tolerance(brand.units.len());
+        let edits = brand.letters.may_be_within(most, letters).then(|| distance(&units, &brand.units, most))??;
+        (edits < 2 || has_likely_slip(&units, &brand.units)).then_some((edits, index, brand))
     });
-    let (edits, brand) = near.min_by_key(|(edits, _)| *edits)?;
+    let (edits, _, brand) = near.min_by_key(|(edits, index, _)| (*edits, *index))?;
     Some(Own::of(OwnKind::Fuzzy, brand, Some(edits)))
 }
 
@@ -331,12 +388,15 @@ fn are_alike(x: u16, y: u16) -> bool {
 }
 
 fn combosquat(brands: &Brands, label: &str) -> Option<Own> {
-    let words: Vec<&str> = label.split('-').filter(|word| !word.is_empty()).collect();
-    let by_hyphen = |brand: &&Brand| words.contains(&brand.label.as_str()) && words.iter().any(|word| is_bait(word));
-    let joined = words.concat();
-    let embedded = |brand: &&Brand| brand.label.len() >= LEAST_EMBEDDED && is_brand_and_bait(&joined, &brand.label);
-    let brand = brands.brands.iter().find(|brand| by_hyphen(brand) || embedded(brand))?;
-    Some(Own::of(OwnKind::Combosquat, brand, None))
+    let words = || label.split('-').filter(|word| !word.is_empty());
+    let joined = if label.contains('-') { Cow::Owned(words().collect()) } else { Cow::Borrowed(label) };
+    let embedded = brands.within(&joined).filter(|(_, brand)| is_brand_and_bait(&joined, &brand.label));
+    let embedded = embedded.map(|(index, _)| index).min();
+    // A word of its own needs another one beside it.
+    let has_bait = joined.len() < label.len() && words().any(is_bait);
+    let by_hyphen = words().filter(|_| has_bait).filter_map(|word| brands.labels.get(word).copied()).min();
+    let index = embedded.into_iter().chain(by_hyphen).min()?;
+    Some(Own::of(OwnKind::Combosquat, brands.brands.get(index)?, None))
 }
 
 fn is_bait(word: &str) -> bool {
