@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use revm::Inspector;
 use revm::bytecode::opcode;
 use revm::context_interface::{ContextTr, CreateScheme, Transaction as _};
@@ -29,11 +29,14 @@ const MAX_FRAMES: usize = 8_192;
 const MAX_PREIMAGES: usize = 8_192;
 /// Native transfers kept of one call.
 const MAX_TRANSFERS: usize = 8_192;
-
+/// Bytes of a hashed input that is kept: a key and a slot are 64.
+const MAX_PREIMAGE: usize = 96;
 /// Values computed from a caller that are remembered of one call.
 const MAX_MASKED: usize = 64;
 /// Addresses kept that callers were compared with.
 const MAX_COMPARED: usize = 256;
+/// Pairs kept of words that were compared.
+const MAX_COMPARISONS: usize = 1_024;
 
 /// The inspector of one call.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(crate) struct Watch {
     pub(crate) opcodes: BTreeMap<Address, Opcodes>,
     pub(crate) compared: BTreeSet<Address>,
     masked: Vec<Masked>,
+    /// What was compared with what, where that is watched.
+    pub(crate) comparisons: Option<Vec<(U256, U256)>>,
     pub(crate) steps: u64,
     /// Work, in instructions.
     pub(crate) work: u64,
@@ -53,6 +58,15 @@ pub(crate) struct Watch {
     pub(crate) exhausted: bool,
     allowed_work: u64,
     open: Vec<Open>,
+    /// What is being hashed; the next instruction finds the hash on the stack.
+    hashing: Option<Preimage>,
+}
+
+/// The input of KECCAK256.
+#[derive(Clone, Copy, Debug)]
+struct Preimage {
+    bytes: [u8; MAX_PREIMAGE],
+    size: usize,
 }
 
 /// A value that code computed from its caller, and how an address is had back from what it is compared with.
@@ -81,6 +95,16 @@ struct Open {
     last: Option<(u8, u64)>,
 }
 
+impl Open {
+    /// What the instruction that ran last in this frame counts for beside the one that it is.
+    fn settled(&self, gas_left: u64) -> u64 {
+        match self.last {
+            Some((opcode, had)) if !is_priced_otherwise(opcode) => had.saturating_sub(gas_left) / GAS_PER_STEP,
+            _ => 0,
+        }
+    }
+}
+
 impl Watch {
     pub(crate) const fn new(allowed_work: u64) -> Self {
         Self {
@@ -91,12 +115,14 @@ impl Watch {
             opcodes: BTreeMap::new(),
             compared: BTreeSet::new(),
             masked: Vec::new(),
+            comparisons: None,
             steps: 0,
             work: 0,
             truncated: false,
             exhausted: false,
             allowed_work,
             open: Vec::new(),
+            hashing: None,
         }
     }
 
@@ -121,6 +147,7 @@ impl Watch {
     }
 
     fn leave(&mut self, code: Address, ok: bool) -> Option<&mut Frame> {
+        self.hashing = None;
         let open = self.open.pop()?;
         self.opcodes.entry(code).or_default().merge(&open.opcodes);
         if !ok {
@@ -136,33 +163,30 @@ impl Watch {
     }
 
     /// Counts an instruction, with what the one before it in the same frame cost.
+    #[inline]
     fn count(&mut self, opcode: u8, gas_left: u64) {
         self.steps += 1;
-        self.work = self.work.saturating_add(1);
-        self.settle(gas_left);
+        let mut work = 1;
         if let Some(open) = self.open.last_mut() {
+            work += open.settled(gas_left);
             open.opcodes.insert(opcode);
             open.last = Some((opcode, gas_left));
         }
-    }
-
-    /// Counts what the instruction that ran last in this frame cost.
-    fn settle(&mut self, gas_left: u64) {
-        let last = self.open.last().and_then(|open| open.last);
-        if let Some((_, had)) = last.filter(|(opcode, _)| !is_priced_otherwise(*opcode)) {
-            self.work = self.work.saturating_add(had.saturating_sub(gas_left) / GAS_PER_STEP);
-        }
+        self.work = self.work.saturating_add(work);
     }
 
     /// Counts what ended a call. A precompile, which has no instructions, costs what its work is worth, also where it
     /// fails; an instruction that fails is paid before anything is done for it, with all the gas there is.
     fn count_end(&mut self, result: &InterpreterResult) {
         let is_precompile = self.open.last().is_some_and(|open| open.last.is_none());
-        if is_precompile {
-            self.work = self.work.saturating_add(result.gas.total_gas_spent() / GAS_PER_STEP);
-        } else if !result.result.is_halt() {
-            self.settle(result.gas.remaining());
-        }
+        let work = if is_precompile {
+            result.gas.total_gas_spent() / GAS_PER_STEP
+        } else if result.result.is_halt() {
+            0
+        } else {
+            self.open.last().map_or(0, |open| open.settled(result.gas.remaining()))
+        };
+        self.work = self.work.saturating_add(work);
     }
 
     fn transfer(&mut self, from: Address, to: Address, value: U256) {
@@ -178,6 +202,10 @@ impl Watch {
 
     /// Notes whom the caller or the origin is compared with, also through a mask that hides the address.
     fn note_comparison(&mut self, opcode: u8, operands: (U256, U256), people: [Address; 2]) {
+        // Most operands are offsets and counts.
+        if self.masked.is_empty() && is_small(&operands.0) && is_small(&operands.1) {
+            return;
+        }
         let people = people.map(|person| U256::from_be_slice(person.as_slice()));
         let (a, b) = operands;
         for (known, other) in [(a, b), (b, a)] {
@@ -202,12 +230,22 @@ impl Watch {
             {
                 self.masked.push(made);
             }
-            // Small numbers are lengths, flags and precompiles; ADD compares nothing.
-            let is_address = compared.bit_len() > 80 && compared.bit_len() <= 160;
+            // ADD compares nothing.
+            let is_address = !is_small(&compared) && compared.bit_len() <= 160;
             if opcode != opcode::ADD && is_address && !people.contains(&compared) && self.compared.len() < MAX_COMPARED
             {
                 self.compared.insert(Address::from_word(compared.into()));
             }
+        }
+    }
+
+    /// Notes two words that are compared, whatever they are.
+    fn note_words(&mut self, words: (U256, U256)) {
+        if let Some(all) = &mut self.comparisons
+            && all.len() < MAX_COMPARISONS
+            && !all.contains(&words)
+        {
+            all.push(words);
         }
     }
 
@@ -219,27 +257,36 @@ impl Watch {
         let (Ok(offset), Ok(size)) = (usize::try_from(offset), usize::try_from(size)) else {
             return;
         };
-        if !(20..=96).contains(&size) {
+        if !(20..=MAX_PREIMAGE).contains(&size) {
             return;
         }
         if self.preimages.len() >= MAX_PREIMAGES {
             self.truncated = true;
             return;
         }
-        let mut input = [0; 96];
+        let mut bytes = [0; MAX_PREIMAGE];
         let memory = interpreter.memory.context_memory();
         // Memory that was not written yet reads as zero, and grows only once the instruction runs.
         let present = memory.get(offset.min(memory.len())..).unwrap_or_default();
         let taken = present.len().min(size);
-        input[..taken].copy_from_slice(&present[..taken]);
-        let input = &input[..size];
-        self.preimages.entry(keccak256(input)).or_insert_with(|| Bytes::copy_from_slice(input));
+        bytes[..taken].copy_from_slice(&present[..taken]);
+        self.hashing = Some(Preimage { bytes, size });
+    }
+
+    /// Takes the hash of what was hashed from where the instruction left it.
+    fn note_hash(&mut self, interpreter: &Interpreter<EthInterpreter>) {
+        let Some(Preimage { bytes, size }) = self.hashing.take() else { return };
+        let (Ok(hash), Some(input)) = (interpreter.stack.peek(0), bytes.get(..size)) else { return };
+        self.preimages.entry(hash.into()).or_insert_with(|| Bytes::copy_from_slice(input));
     }
 }
 
 impl<CTX: ContextTr> Inspector<CTX, EthInterpreter> for Watch {
     #[inline]
     fn step(&mut self, interpreter: &mut Interpreter<EthInterpreter>, context: &mut CTX) {
+        if self.hashing.is_some() {
+            self.note_hash(interpreter);
+        }
         if self.work >= self.allowed_work {
             self.exhausted = true;
             interpreter.halt(InstructionResult::OutOfGas);
@@ -253,6 +300,14 @@ impl<CTX: ContextTr> Inspector<CTX, EthInterpreter> for Watch {
                 if let (Ok(a), Ok(b)) = (interpreter.stack.peek(0), interpreter.stack.peek(1)) {
                     let people = [interpreter.input.caller_address(), context.tx().caller()];
                     self.note_comparison(opcode, (a, b), people);
+                    if opcode != opcode::ADD && self.comparisons.is_some() {
+                        self.note_words((a, b));
+                    }
+                }
+            }
+            opcode::LT | opcode::GT | opcode::SLT | opcode::SGT if self.comparisons.is_some() => {
+                if let (Ok(a), Ok(b)) = (interpreter.stack.peek(0), interpreter.stack.peek(1)) {
+                    self.note_words((a, b));
                 }
             }
             _ => {}
@@ -329,6 +384,11 @@ impl<CTX: ContextTr> Inspector<CTX, EthInterpreter> for Watch {
         }
         self.selfdestructs.push(SelfDestruct { contract, beneficiary, value });
     }
+}
+
+/// Lengths, flags, offsets and precompiles; no address that somebody has the key of.
+fn is_small(value: &U256) -> bool {
+    value.bit_len() <= 80
 }
 
 /// Instructions whose gas prices the state's growth and what a frame inside did, which is counted there.

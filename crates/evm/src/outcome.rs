@@ -91,6 +91,10 @@ pub struct Trace {
     /// Addresses that the caller of a frame or the origin was compared with, wherever the code had them from: storage, its
     /// own constants, or a mask over either. At most 256.
     pub compared: BTreeSet<Address>,
+    /// Pairs of words that any code compared or subtracted, in the order of the first time; only where the session watches
+    /// for them ([`Session::watch_comparisons`](crate::Session::watch_comparisons)). At most 1,024.
+    #[serde(skip)]
+    pub comparisons: Vec<(U256, U256)>,
     /// SELFDESTRUCTs in frames whose effects hold.
     pub selfdestructs: Vec<SelfDestruct>,
     /// Contracts created.

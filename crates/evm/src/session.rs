@@ -9,12 +9,14 @@ use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, TxKind, U256};
 use revm::context::result::{
     EVMError, ExecutionResult, HaltReason, InvalidTransaction, OutOfGasError, Output, ResultGas,
 };
-use revm::context::{CfgEnv, Context, TxEnv};
-use revm::handler::MainnetContext;
+use revm::context::{CfgEnv, Context, Evm, TxEnv};
+use revm::context_interface::FrameStack;
+use revm::handler::instructions::EthInstructions;
+use revm::handler::{EthPrecompiles, MainnetContext, MainnetEvm};
 use revm::state::EvmState;
-use revm::{ExecuteEvm, InspectEvm, MainBuilder};
+use revm::{ExecuteEvm, InspectEvm};
 
-use crate::inspect::Watch;
+use crate::inspect::{GAS_PER_STEP, STEPS_PER_FRAME, Watch};
 use crate::overlay::Overlay;
 use crate::transaction::{self, ExecuteError, Transaction};
 use crate::{Account, Changes, Head, Outcome, SPEC, Snapshot, StateError, Status, Trace, Write};
@@ -109,6 +111,7 @@ pub struct Session {
     head: Head,
     limits: Limits,
     steps_left: u64,
+    watches_comparisons: bool,
 }
 
 impl Session {
@@ -120,6 +123,7 @@ impl Session {
             head: snapshot.head.clone(),
             limits,
             steps_left: limits.session_steps,
+            watches_comparisons: false,
         }
     }
 
@@ -176,6 +180,11 @@ impl Session {
     /// Makes the hashes of blocks that time travel imagines of this, instead of the snapshot's hash, which code can know.
     pub const fn imagine_blocks(&mut self, seed: B256) {
         self.overlay.imagined = seed;
+    }
+
+    /// Notes from now on what words are compared ([`Trace::comparisons`]), or does so no more.
+    pub const fn watch_comparisons(&mut self, on: bool) {
+        self.watches_comparisons = on;
     }
 
     /// Work that the session may still do, in instructions.
@@ -311,6 +320,20 @@ impl Session {
         }
     }
 
+    /// The first word that a call answers, without a trace, for balances, which are read before and after everything; `None`
+    /// when it fails. Keeps nothing. Its gas is its only limit, and counts as the gas of precompiles does.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn word(&mut self, call: &Call) -> Result<Option<U256>, StateError> {
+        let before = self.steps_left;
+        let answer = self.ask(call)?;
+        let work = answer.tx_gas_used().saturating_sub(INTRINSIC_GAS) / GAS_PER_STEP;
+        self.steps_left = before.saturating_sub(work.max(STEPS_PER_FRAME));
+        let output = answer.output().filter(|output| answer.is_success() && output.len() >= 32);
+        Ok(output.map(|output| U256::from_be_slice(&output[..32])))
+    }
+
     /// What a call answers, without a trace: for reads, which are many. Keeps nothing; its gas is its only limit, and is
     /// taken from the session's instructions, as if each cost one.
     pub(crate) fn ask(&mut self, call: &Call) -> Result<ExecutionResult, StateError> {
@@ -325,7 +348,7 @@ impl Session {
         let context: MainnetContext<&mut Overlay> = Context::new(&mut self.overlay, SPEC);
         let transaction = environment(&self.head, &self.limits, call);
         let rules = permissive(self.head.chain_id);
-        let mut evm = context.with_block(self.head.environment()).with_cfg(rules).build_mainnet();
+        let mut evm = machine(context.with_block(self.head.environment()).with_cfg(rules), ());
         match evm.transact_one(transaction) {
             Ok(result) => {
                 self.steps_left = self.steps_left.saturating_sub(result.tx_gas_used().saturating_sub(INTRINSIC_GAS));
@@ -338,11 +361,23 @@ impl Session {
 
     fn interpret(&mut self, transaction: TxEnv, rules: CfgEnv, steps: u64) -> Interpreted {
         let context: MainnetContext<&mut Overlay> = Context::new(&mut self.overlay, SPEC);
-        let mut evm =
-            context.with_block(self.head.environment()).with_cfg(rules).build_mainnet_with_inspector(Watch::new(steps));
+        let mut watch = Watch::new(steps);
+        watch.comparisons = self.watches_comparisons.then(Vec::new);
+        let mut evm = machine(context.with_block(self.head.environment()).with_cfg(rules), watch);
         let result = evm.inspect_one_tx(transaction);
         let state = evm.finalize();
         (result, evm.inspector, state)
+    }
+}
+
+/// The interpreter with frames made as they are entered: most calls have one or two, and each is 32 kB of stack.
+fn machine<I>(context: MainnetContext<&mut Overlay>, inspector: I) -> MainnetEvm<MainnetContext<&mut Overlay>, I> {
+    Evm {
+        ctx: context,
+        inspector,
+        instruction: EthInstructions::new_mainnet_with_spec(SPEC),
+        precompiles: EthPrecompiles::new(SPEC),
+        frame_stack: FrameStack::new(),
     }
 }
 
@@ -414,6 +449,7 @@ fn trace(watch: Watch, state: &EvmState) -> Trace {
         preimages: watch.preimages,
         opcodes: watch.opcodes,
         compared: watch.compared,
+        comparisons: watch.comparisons.unwrap_or_default(),
         selfdestructs: watch.selfdestructs,
         steps: watch.steps,
         truncated: watch.truncated,
