@@ -10,6 +10,10 @@ use surety_security::phishing::compat::{Config, Configs, Detector};
 use surety_security::router::{answer, request};
 use surety_security::{Lists, SERVICES, Sources};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }

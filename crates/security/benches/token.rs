@@ -10,6 +10,10 @@ use serde::Deserialize;
 use surety_evm::{Call, Head, Limits, Session, Snapshot, World};
 use surety_security::token::{Cache, Key, Params, assess, market};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }
