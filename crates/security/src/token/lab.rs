@@ -17,6 +17,11 @@ use super::{Params, Stop, ledger};
 /// What the visitors have of native coin, as [`Seed::purse`] counts: next to nothing, little, enough, much.
 const PURSES: [u64; 4] = [15, 17, 18, 20];
 
+/// The part of the pool that our wallets have of the token, one in so many.
+const WELL_STOCKED: u64 = 10;
+/// The same where the token does not let anybody have so much.
+const HARDLY_STOCKED: u64 = 500;
+
 /// The wallets, none of which has ever done anything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wallets {
@@ -176,7 +181,10 @@ impl Lab {
         if !lab.fill_pool()? {
             return Ok(None);
         }
-        lab.fill_wallets()?;
+        lab.fill_wallets(WELL_STOCKED)?;
+        if lab.is_too_much()? {
+            lab.fill_wallets(HARDLY_STOCKED)?;
+        }
         lab.base = lab.session.checkpoint();
         Ok(Some(lab))
     }
@@ -195,8 +203,13 @@ impl Lab {
 
     /// What a holder has of the token; nothing when the token does not say.
     pub(crate) fn balance(&mut self, holder: Address) -> Result<U256, Stop> {
-        let call = encode(&abi::balanceOfCall(holder));
-        Ok(self.view(self.token, call)?.word().unwrap_or_default())
+        let data = encode(&abi::balanceOfCall(holder));
+        let call = self.transaction(self.wallets.keeper, self.token, data.clone()).gas(self.manner.gas);
+        if let Some(balance) = self.session.word(&call)? {
+            return Ok(balance);
+        }
+        // What fails may only need more gas than a trade has.
+        Ok(self.view(self.token, data)?.word().unwrap_or_default())
     }
 
     /// What a contract answers in a transaction of somebody ordinary: to those who only look, code may say something else.
@@ -306,17 +319,25 @@ impl Lab {
             return Ok(None);
         }
         let (before_pair, before) = (self.balance(pair)?, self.balance(wallet)?);
-        let outcome = self.swap(wallet, self.token, self.market.quote, amount)?;
+        let mut outcome = self.swap(wallet, self.token, self.market.quote, amount)?;
+        if !outcome.is_success() {
+            // A purchase may have undone what was approved before it.
+            self.act(wallet, self.token, encode(&abi::approveCall { _0: self.market.router, _1: U256::MAX }))?;
+            outcome = self.swap(wallet, self.token, self.market.quote, amount)?;
+        }
         if !outcome.is_success() {
             return Ok(None);
         }
         let left = before.saturating_sub(self.balance(wallet)?);
         let sent = whole(left, amount);
-        let arrived = self.balance(pair)?.saturating_sub(before_pair);
-        // A token that sells its own fees on the way adds to what arrives; only the logs tell the two apart, and they are
-        // believed only where they add up to the balances.
-        let (own, all) = (self.logged(&outcome, wallet, Some(pair)), self.logged_into(&outcome, pair));
-        let agree = all.is_some_and(|all| near(all, arrived));
+        let after_pair = self.balance(pair)?;
+        let arrived = after_pair.saturating_sub(before_pair);
+        // A token that sells its own fees on the way adds to what arrives, one that burns of the pool takes from it; only the
+        // logs tell these apart, and they are believed only where they add up to the balances.
+        let (own, all) = (self.logged(&outcome, wallet, Some(pair)), self.logged_at(&outcome, pair));
+        let agree = all.is_some_and(|(came, went)| {
+            before_pair.checked_add(came).zip(after_pair.checked_add(went)).is_some_and(|(a, b)| near(a, b))
+        });
         let got = match own {
             Some(own) if agree && !own.is_zero() => own,
             Some(own) if !own.is_zero() => own.min(arrived),
@@ -419,8 +440,8 @@ impl Lab {
         Some(sum)
     }
 
-    /// What the logs say that an account has more after all.
-    fn logged_into(&self, outcome: &Outcome, account: Address) -> Option<U256> {
+    /// What the logs say that came to an account, and what went from it.
+    fn logged_at(&self, outcome: &Outcome, account: Address) -> Option<(U256, U256)> {
         let (mut sum, mut out) = (U256::ZERO, U256::ZERO);
         for (sender, receiver, value) in ledger::transfers(&outcome.logs, self.token) {
             if receiver == account {
@@ -430,7 +451,7 @@ impl Lab {
                 out = out.checked_add(value)?;
             }
         }
-        sum.checked_sub(out)
+        Some((sum, out))
     }
 
     /// Sees to it that the pool has both sides. Balances are written, not sent: sending could already be refused.
@@ -480,9 +501,20 @@ impl Lab {
         Ok(false)
     }
 
-    fn fill_wallets(&mut self) -> Result<(), Stop> {
+    /// Whether who has as much as our wallets may not buy any more, and who has nothing may: a limit on what one may have.
+    fn is_too_much(&mut self) -> Result<bool, Stop> {
+        let (paid, before) = (self.price_of(10_000), self.session.checkpoint());
+        let mut works = [false; 2];
+        for (works, wallet) in works.iter_mut().zip([self.wallets.other, self.wallets.buyer]) {
+            *works = self.buy(wallet, paid)?.is_some();
+            self.session.restore(&before);
+        }
+        Ok(works == [false, true])
+    }
+
+    fn fill_wallets(&mut self, part: u64) -> Result<(), Stop> {
         let people = self.wallets;
-        let stock = round(self.reserve / U256::from(10)).max(U256::ONE);
+        let stock = round(self.reserve / U256::from(part)).max(U256::ONE);
         self.stock = stock;
         for wallet in [people.holder, people.named, people.other, people.stranger] {
             if !self.stock_one(wallet, stock)? {

@@ -80,7 +80,7 @@ impl Default for Params {
             dexes: market::DEXES.to_vec(),
             tiered: market::TIERED.to_vec(),
             quotes: market::QUOTES.to_vec(),
-            steps: 60_000_000,
+            steps: 100_000_000,
         }
     }
 }

@@ -9,6 +9,7 @@ use alloy_primitives::{Address, U256};
 use serde::Serialize;
 use surety_evm::Checkpoint;
 
+use super::abi::{encode, syncCall};
 use super::lab::{Lab, Move};
 use super::market::{self, Kind, Pool};
 use super::vital::NOISE_BPS;
@@ -44,6 +45,8 @@ pub enum Trade {
     SellHalf,
     /// All that was bought, to the pool.
     SellAll,
+    /// A small part of it, to the pool: tried where half is refused.
+    SellPart,
 }
 
 /// Whose trade.
@@ -152,7 +155,9 @@ impl Sample {
     }
 }
 
-const SALES: [Trade; 2] = [Trade::SellHalf, Trade::SellAll];
+const SALES: [Trade; 3] = [Trade::SellHalf, Trade::SellAll, Trade::SellPart];
+/// A small part of what was bought, which may be little, is one in this many.
+const PART: u64 = 20;
 
 /// Tries everything. `own` are the addresses of the token's own code, which it may call.
 pub(crate) fn probe(lab: &mut Lab, own: &BTreeSet<Address>, params: &Params, pools: &[Pool]) -> Result<Probe, Stop> {
@@ -167,8 +172,9 @@ pub(crate) fn probe(lab: &mut Lab, own: &BTreeSet<Address>, params: &Params, poo
     contracts(lab, &mut probe)?;
     limits(lab, &mut probe)?;
     surroundings(lab, &mut probe)?;
+    endure(lab, &mut probe)?;
     elsewhere(lab, &mut probe, params, pools)?;
-    judge(lab, &mut probe, own);
+    judge(lab, &mut probe, own)?;
     lab.reset();
     Ok(probe)
 }
@@ -192,13 +198,32 @@ fn matrix(lab: &mut Lab, probe: &mut Probe) -> Result<Option<Checkpoint>, Stop> 
         let tenth = lab.transfer(buyer, sink, round(amount / U256::from(10)))?;
         probe.samples.push(sample(Who::Fresh, Trade::Transfer, size, 12, tenth));
         lab.session.restore(&held);
-        let half = lab.sell(buyer, round(amount / U256::from(2)))?;
-        probe.samples.push(sample(Who::Fresh, Trade::SellHalf, size, 12, half));
+        sell_some(lab, probe, (Who::Fresh, buyer), size, 12, amount)?;
         lab.session.restore(&held);
         let all = lab.sell(buyer, amount)?;
         probe.samples.push(sample(Who::Fresh, Trade::SellAll, size, 12, all));
     }
     Ok(first)
+}
+
+/// Sells half of something, and where that is refused a small part.
+fn sell_some(
+    lab: &mut Lab,
+    probe: &mut Probe,
+    (who, wallet): (Who, Address),
+    size: u64,
+    after: u64,
+    amount: U256,
+) -> Result<(), Stop> {
+    let before = lab.session.checkpoint();
+    let half = lab.sell(wallet, round(amount / U256::from(2)))?;
+    probe.samples.push(sample(who, Trade::SellHalf, size, after, half));
+    if half.is_none() {
+        lab.session.restore(&before);
+        let part = lab.sell(wallet, round(amount / U256::from(PART)))?;
+        probe.samples.push(sample(who, Trade::SellPart, size, after, part));
+    }
+    Ok(())
 }
 
 /// A wallet that had the token before it was looked at.
@@ -235,8 +260,7 @@ fn times(lab: &mut Lab, probe: &mut Probe, bought: Option<&Checkpoint>) -> Resul
         };
         lab.session.head_mut().advance_seconds(after);
         let then = lab.session.checkpoint();
-        let half = lab.sell(wallet, round(amount / U256::from(2)))?;
-        probe.samples.push(sample(who, Trade::SellHalf, SIZES[0], after, half));
+        sell_some(lab, probe, (who, wallet), SIZES[0], after, amount)?;
         lab.session.restore(&then);
         let buying = lab.buy(lab.wallets.other, lab.price_of(SIZES[1]))?;
         probe.samples.push(sample(Who::Holder, Trade::Buy, SIZES[1], after, buying));
@@ -267,6 +291,13 @@ fn cooldown(lab: &mut Lab, probe: &mut Probe, bought: Option<&Checkpoint>) -> Re
     lab.session.head_mut().advance_seconds(TIMES[1]);
     let later = lab.sell(buyer, quarter)?;
     probe.cooldown |= later.is_some() && once.is_some() && (at_once.is_none() || twice.is_none());
+    lab.session.restore(bought);
+    // One purchase a block is no wait.
+    lab.session.head_mut().advance_blocks(1);
+    let more = lab.buy(buyer, lab.price_of(SIZES[0]))?;
+    lab.session.restore(bought);
+    lab.session.head_mut().advance_seconds(TIMES[1]);
+    probe.cooldown |= more.is_none() && lab.buy(buyer, lab.price_of(SIZES[0]))?.is_some();
     Ok(())
 }
 
@@ -289,8 +320,11 @@ fn contracts(lab: &mut Lab, probe: &mut Probe) -> Result<(), Stop> {
 
 /// Sizes beyond the ordinary, where the ordinary ones work.
 fn limits(lab: &mut Lab, probe: &mut Probe) -> Result<(), Stop> {
-    let small = |trade: Trade| probe.samples.iter().any(|sample| sample.trade == trade && sample.ok);
-    let (buys, moves, sells) = (small(Trade::Buy), small(Trade::Transfer), small(Trade::SellHalf));
+    let small = |who: Who, trade: Trade| {
+        probe.samples.iter().any(|sample| sample.who == who && sample.trade == trade && sample.ok)
+    };
+    let buys = small(Who::Fresh, Trade::Buy);
+    let (moves, sells) = (small(Who::Holder, Trade::Transfer), small(Who::Holder, Trade::SellHalf));
     let uneven = |trade: Trade, who: Who| {
         let mut sizes =
             probe.samples.iter().filter(|sample| sample.who == who && sample.trade == trade && sample.after_s <= 12);
@@ -454,6 +488,83 @@ fn differ(was: Option<Move>, is: Option<Move>) -> bool {
     was.tax_bps().abs_diff(is.tax_bps()) > NOISE_BPS.saturating_add(rounding.saturating_to())
 }
 
+/// How often a small part of a purchase is sold, a day apart.
+const SALES_IN_A_ROW: u64 = 16;
+/// How many times as much of the quote a pool has once the price rose.
+const RISE: u64 = 16;
+/// Longer than anybody waits: 400 days, in seconds.
+pub(crate) const EVER: u64 = 34_560_000;
+
+/// What becomes of a purchase that is added to and sold bit by bit, whose price rises, or that is kept for long. Counted
+/// only where such a purchase can be sold at once.
+fn endure(lab: &mut Lab, probe: &mut Probe) -> Result<(), Stop> {
+    lab.reset();
+    let buyer = lab.wallets.buyer;
+    if lab.buy(buyer, lab.price_of(SIZES[1]))?.is_none() {
+        return Ok(());
+    }
+    lab.session.head_mut().advance_seconds(patience(probe));
+    let held = lab.session.checkpoint();
+    let part = round(lab.balance(buyer)? / U256::from(50));
+    // Of next to nothing a pool takes no part.
+    if part.is_zero() || part < lab.part(SIZES[0]) || lab.sell(buyer, part)?.is_none() {
+        return Ok(());
+    }
+    lab.session.restore(&held);
+    again(lab, probe, part)?;
+    for (name, what) in [("price", dearer as fn(&mut Lab) -> Result<bool, Stop>), ("later", later)] {
+        lab.session.restore(&held);
+        if what(lab)? {
+            let sold = lab.sell(buyer, part)?;
+            stayed(probe, name, sold);
+        }
+    }
+    Ok(())
+}
+
+/// Buys once more, and sells part after part.
+fn again(lab: &mut Lab, probe: &mut Probe, part: U256) -> Result<(), Stop> {
+    let buyer = lab.wallets.buyer;
+    lab.session.head_mut().advance_seconds(TIMES[1]);
+    let alone = lab.session.checkpoint();
+    if lab.buy(buyer, lab.price_of(SIZES[0]))?.is_none() {
+        lab.session.restore(&alone);
+    }
+    for n in 1..=SALES_IN_A_ROW {
+        lab.session.head_mut().advance_seconds(TIMES[1] + 12 * n);
+        let sold = lab.sell(buyer, part)?;
+        stayed(probe, "again", sold);
+        if sold.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the token dearer. Whether the pool says so.
+fn dearer(lab: &mut Lab) -> Result<bool, Stop> {
+    let (quote, pair) = (lab.market.quote, lab.market.pair);
+    let risen = lab.quote_reserve.saturating_mul(U256::from(RISE));
+    let sync = lab.transaction(lab.wallets.sink, pair, encode(&syncCall {}));
+    Ok(risen.bit_len() <= 110
+        && ledger::forge(&mut lab.session, quote, pair, risen)?
+        && lab.session.run(&sync)?.is_success())
+}
+
+fn later(lab: &mut Lab) -> Result<bool, Stop> {
+    lab.session.head_mut().advance_seconds(EVER);
+    Ok(true)
+}
+
+/// Notes a sale by somebody who stayed. Who could have sold at once and cannot any more is caught.
+fn stayed(probe: &mut Probe, name: &'static str, sold: Option<Move>) {
+    probe.samples.push(Sample { surroundings: Some(name), ..sample(Who::Fresh, Trade::SellPart, SIZES[1], 12, sold) });
+    if sold.is_none() {
+        probe.sensitive_to.insert(name);
+        probe.is_honeypot = true;
+    }
+}
+
 /// The same trades in the other pools that have something; the worst outcome of all pools counts.
 fn elsewhere(lab: &mut Lab, probe: &mut Probe, params: &Params, pools: &[Pool]) -> Result<(), Stop> {
     let home = lab.market.pair;
@@ -534,12 +645,13 @@ fn trades_in(lab: &mut Lab, pool: Address) -> Result<Vec<Sample>, Stop> {
         }
         lab.session.head_mut().advance_blocks(1);
         let held = lab.session.checkpoint();
-        let half = lab.sell(wallet, round(amount / U256::from(2)))?;
-        samples.push(Sample { pool: Some(pool), ..sample(who, Trade::SellHalf, size, 12, half) });
-        lab.session.restore(&held);
-        lab.session.head_mut().advance_seconds(TIMES[1]);
-        let late = lab.sell(wallet, round(amount / U256::from(2)))?;
-        samples.push(Sample { pool: Some(pool), ..sample(who, Trade::SellHalf, size, TIMES[1], late) });
+        for after in [12, TIMES[1]] {
+            lab.session.restore(&held);
+            lab.session.head_mut().advance_seconds(after - 12);
+            let mut some = Probe::default();
+            sell_some(lab, &mut some, (who, wallet), size, after, amount)?;
+            samples.extend(some.samples.into_iter().map(|one| Sample { pool: Some(pool), ..one }));
+        }
     }
     Ok(samples)
 }
@@ -560,12 +672,13 @@ fn on_the_way(lab: &mut Lab, probe: &mut Probe, pool: &Pool) -> Result<Result<()
 fn judge_pools(probe: &mut Probe, buys: bool, sells: bool) {
     let pools: BTreeSet<Address> = probe.samples.iter().filter_map(|sample| sample.pool).collect();
     for pool in pools {
-        let of = |trade: Trade| {
-            let mut all = probe.samples.iter().filter(|one| one.pool == Some(pool) && one.trade == trade).peekable();
+        let of = |trades: &[Trade]| {
+            let here = |one: &&Sample| one.pool == Some(pool) && trades.contains(&one.trade);
+            let mut all = probe.samples.iter().filter(here).peekable();
             all.peek().is_some().then(|| all.any(|sample| sample.ok))
         };
-        let (bought, sold) = (of(Trade::Buy) == Some(true), of(Trade::SellHalf) == Some(true));
-        let was_tried = of(Trade::SellHalf).is_some();
+        let (bought, sold) = (of(&[Trade::Buy]) == Some(true), of(&SALES) == Some(true));
+        let was_tried = of(&SALES).is_some();
         if sells && was_tried && !sold {
             probe.is_honeypot = true;
         }
@@ -599,7 +712,7 @@ fn control_trades(lab: &mut Lab) -> Result<bool, Stop> {
     Ok(clean(bought) && clean(sold))
 }
 
-fn judge(lab: &Lab, probe: &mut Probe, own: &BTreeSet<Address>) {
+fn judge(lab: &Lab, probe: &mut Probe, own: &BTreeSet<Address>) -> Result<(), Stop> {
     let fresh_buys = probe.of(Who::Fresh, &[Trade::Buy]).any(|sample| sample.ok);
     probe.cannot_buy = !fresh_buys;
     // Who bought and got nothing has nothing to sell.
@@ -610,11 +723,11 @@ fn judge(lab: &Lab, probe: &mut Probe, own: &BTreeSet<Address>) {
     // What sells today and is shut by time alone has caught everybody who waited.
     let last = probe.of(seller, &SALES).filter(|sample| sample.after_s >= TIMES[2]).any(|sample| sample.ok);
     let trapped = tried && (!any_sale || !last || probe.is_honeypot);
-    let halves: Vec<u64> = sold(probe, Trade::SellHalf, true);
-    let alls: Vec<u64> = sold(probe, Trade::SellAll, true);
-    probe.cannot_sell_all = halves.iter().any(|_| true) && halves.iter().all(|size| !alls.contains(size));
+    let alls: Vec<u64> = sold(probe, &[Trade::SellAll]);
+    let some: Vec<u64> = sold(probe, &[Trade::SellHalf, Trade::SellPart]);
+    probe.cannot_sell_all = !some.is_empty() && some.iter().all(|size| !alls.contains(size));
     probe.buy_tax_bps = if fresh_buys { worst(probe, Trade::Buy) } else { 10_000 };
-    let sale_tax = worst(probe, Trade::SellHalf).max(worst(probe, Trade::SellAll));
+    let sale_tax = SALES.into_iter().map(|trade| worst(probe, trade)).max().unwrap_or(0);
     probe.sell_tax_bps = if trapped { 10_000 } else { sale_tax };
     probe.transfer_tax_bps = worst(probe, Trade::Transfer);
     probe.is_honeypot = trapped || sale_tax >= CONFISCATION_BPS;
@@ -626,16 +739,20 @@ fn judge(lab: &Lab, probe: &mut Probe, own: &BTreeSet<Address>) {
         probe.sensitive_to.insert("time");
     }
     probe.inconsistent_logs = probe.samples.iter().any(|sample| sample.ok && !sample.logs_agree);
-    probe.external = lab.seen.called.iter().filter(|(_, own_code)| !**own_code).map(|(address, _)| *address).collect();
-    probe.external.retain(|address| !own.contains(address));
+    for address in lab.seen.called.iter().filter(|(_, own_code)| !**own_code).map(|(address, _)| *address) {
+        // Who is only paid has no code.
+        if !own.contains(&address) && !lab.session.code(address)?.is_empty() {
+            probe.external.insert(address);
+        }
+    }
     probe.waste.clone_from(&lab.seen.waste);
+    Ok(())
 }
 
-/// The sizes of a fresh wallet's early sales of one kind that worked.
-fn sold(probe: &Probe, trade: Trade, ok: bool) -> Vec<u64> {
-    let kinds = [trade];
-    let matching = probe.of(Who::Fresh, &kinds).filter(|sample| sample.after_s <= 12 && sample.ok == ok);
-    matching.map(|sample| sample.size_ppm).collect()
+/// The sizes of a fresh wallet's early sales of these kinds that worked.
+fn sold(probe: &Probe, trades: &[Trade]) -> Vec<u64> {
+    let early = probe.of(Who::Fresh, trades).filter(|sample| sample.after_s <= 12 && sample.ok);
+    early.map(|sample| sample.size_ppm).collect()
 }
 
 /// The worst tax of a trade: of the exact amounts only, where there are some; else of the largest.

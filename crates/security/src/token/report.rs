@@ -169,6 +169,9 @@ pub enum Refused {
     State(#[from] StateError),
 }
 
+/// How long after its opening trading is looked at, in seconds.
+const AFTER_OPENING_S: u64 = 3_600;
+
 /// Finds out everything about a token in the state of a snapshot.
 ///
 /// # Errors
@@ -242,11 +245,13 @@ fn attempt(
     let Some(mut lab) = Lab::new(session, seed, token, params, pools)? else { return Err(Stop::Market) };
     let mut probe = probe(&mut lab, &own, params, pools)?;
     let mut powers = powers(&mut lab, &targets, &report.proxy, hints, &probe)?;
-    // What is shut today is judged as it will be once it is open.
-    if let Some(Opening { who, contract, call }) = powers.opening.clone() {
+    // What nobody can buy today is judged as it will be once it is open, and the first rush is over.
+    let opening = powers.opening.clone().filter(|_| probe.cannot_buy);
+    if let Some(Opening { who, contract, call }) = opening {
         lab.reset();
         let opened = lab.session.run(&Call::new(who, contract, call.clone()))?;
         if opened.is_success() {
+            lab.session.head_mut().advance_seconds(AFTER_OPENING_S);
             lab.base = lab.session.checkpoint();
             let selector = const_hex::encode_prefixed(call.get(..4).unwrap_or_default());
             report.notes.push(format!("not yet open; results after selector {selector} by {}", lower(who)));

@@ -16,8 +16,14 @@ pub(crate) struct Stock {
     pub(crate) other: Address,
     /// The pool.
     pub(crate) pair: Address,
+    /// The token itself, which contracts beside it know it by.
+    pub(crate) token: Address,
+    /// Who spends what was allowed to the exchange.
+    pub(crate) router: Address,
     /// Numbers, the most telling first.
     pub(crate) numbers: Vec<U256>,
+    /// Numbers that stand for the wallet where lists have numbers for keys, each with a mark for it.
+    pub(crate) keys: [(U256, U256); 2],
     /// 32-byte values that the contract's own views answer: names of roles and the like.
     pub(crate) words: Vec<U256>,
 }
@@ -60,9 +66,21 @@ pub(crate) fn seeds(function: &Function, stock: &Stock, most: usize) -> Vec<Byte
             add(Choice { word, number: word, ..base });
         }
     }
-    for number in stock.numbers.iter().copied() {
+    let of_pair = [stock.pair, stock.named, stock.caller];
+    for (index, number) in stock.numbers.iter().copied().enumerate() {
         add(Choice { number, ..base });
         add(Choice { number, flag: false, ..base });
+        if index == 0 {
+            add(Choice { addresses: of_pair, ..base });
+            add(Choice { addresses: of_pair, flag: false, ..base });
+            for number in stock.numbers.iter().copied().skip(3).take(2) {
+                add(Choice { addresses: of_pair, number, second: Some(U256::ZERO), ..base });
+            }
+            // A key that is a number, and the mark it is to have.
+            for (key, mark) in stock.keys {
+                add(Choice { number: key, second: Some(mark), ..base });
+            }
+        }
     }
     add(Choice { addresses: [stock.caller, stock.named, stock.other], ..base });
     add(Choice { addresses: [stock.named, stock.other, stock.caller], ..base });
@@ -72,8 +90,10 @@ pub(crate) fn seeds(function: &Function, stock: &Stock, most: usize) -> Vec<Byte
         add(Choice { second: Some(U256::ZERO), number, ..base });
         add(Choice { number: U256::ZERO, second: Some(number), ..base });
     }
-    add(Choice { addresses: [stock.pair, stock.named, stock.caller], ..base });
-    add(Choice { addresses: [stock.pair, stock.named, stock.caller], flag: false, ..base });
+    for first in [stock.token, stock.router, Address::ZERO] {
+        add(Choice { addresses: [first, stock.named, stock.caller], ..base });
+        add(Choice { addresses: [first, stock.named, stock.caller], flag: false, ..base });
+    }
     found
 }
 

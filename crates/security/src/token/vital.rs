@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::{Address, U256};
 
 use super::Stop;
+use super::abi::{self, encode};
 use super::lab::{Lab, Move};
+use super::ledger;
 use super::probe::WHALE;
 
 /// A small trade, in parts in a million of the pool.
@@ -81,7 +83,7 @@ pub(crate) fn shift(before: &BTreeMap<Act, Option<u64>>, after: &BTreeMap<Act, O
         let (was, is) = (tax(before, small), tax(after, small));
         shift.broke |= was.is_some() && is.is_none();
         shift.fixed |= was.is_none() && is.is_some();
-        shift.taxed |= was.zip(is).is_some_and(|(was, is)| was.abs_diff(is) > NOISE_BPS);
+        shift.taxed |= was.zip(is).is_some_and(|(was, is)| was.abs_diff(is) > noise(was));
         if let Some(large) = large {
             let (large_was, large_is) = (tax(before, large), tax(after, large));
             let steady = was.is_some() && is.is_some();
@@ -91,6 +93,11 @@ pub(crate) fn shift(before: &BTreeMap<Act, Option<u64>>, after: &BTreeMap<Act, O
         }
     }
     shift
+}
+
+/// Where nothing is taken there is nothing to share, and only roundings differ.
+const fn noise(was: u64) -> u64 {
+    if was == 0 { 2 } else { NOISE_BPS }
 }
 
 fn wallet(lab: &mut Lab, wallet: Address) -> Result<BTreeMap<Act, Option<u64>>, Stop> {
@@ -121,12 +128,24 @@ fn trade(lab: &mut Lab, wallet: Address, act: Act) -> Result<Option<Move>, Stop>
     let part = |lab: &Lab, ppm: u64| -> U256 { lab.part(ppm).min(lab.stock) };
     match act {
         Act::Move => lab.transfer(wallet, lab.wallets.sink, part(lab, SMALL)),
-        Act::Buy => lab.buy(wallet, lab.price_of(SMALL)),
-        Act::Sell => lab.sell(wallet, part(lab, SMALL)),
-        Act::LargeBuy => lab.buy(wallet, lab.price_of(LARGE)),
-        Act::WhaleBuy => lab.buy(wallet, lab.price_of(WHALE)),
-        Act::LargeSell => lab.sell(wallet, part(lab, LARGE)),
+        Act::Buy => purchase(lab, wallet, SMALL),
+        Act::Sell => sale(lab, wallet, part(lab, SMALL)),
+        Act::LargeBuy => purchase(lab, wallet, LARGE),
+        Act::WhaleBuy => purchase(lab, wallet, WHALE),
+        Act::LargeSell => sale(lab, wallet, part(lab, LARGE)),
     }
+}
+
+/// Buys with nothing in hand: what one may have, one may buy.
+fn purchase(lab: &mut Lab, wallet: Address, ppm: u64) -> Result<Option<Move>, Stop> {
+    ledger::forge(&mut lab.session, lab.token, wallet, U256::ZERO)?;
+    lab.buy(wallet, lab.price_of(ppm))
+}
+
+/// Lets the router spend, which may be what is refused, and sells.
+fn sale(lab: &mut Lab, wallet: Address, amount: U256) -> Result<Option<Move>, Stop> {
+    lab.act(wallet, lab.token, encode(&abi::approveCall { _0: lab.market.router, _1: U256::MAX }))?;
+    lab.sell(wallet, amount)
 }
 
 /// The slots that decide about trades: whatever else is written changes none of them.

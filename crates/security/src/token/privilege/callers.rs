@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// What is paid where a function takes something, in wei.
+const PAID: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
+/// Of those who might be privileged, how many pay.
+const MOST_PAYING: usize = 3;
+
 impl Scan<'_> {
     /// Everything as an ordinary holder. Returns whom the code compared that holder with.
     pub(super) fn strangers(&mut self) -> Result<BTreeSet<Address>, Stop> {
@@ -21,6 +26,9 @@ impl Scan<'_> {
                 compared.extend(outcome.trace.compared);
             }
             if !gated {
+                let asked = self.asked(stranger, target, function)?;
+                self.asked_of_all.insert((target, function.selector), asked.iter().cloned().collect());
+                let data = [data, asked].concat();
                 self.try_all(stranger, target, function, &data, Gate::Anyone)?;
             }
         }
@@ -37,8 +45,46 @@ impl Scan<'_> {
             for (mine, theirs) in mine.iter().zip(&theirs) {
                 differs = differs || Ending::of(&self.peek(caller, target, mine)?) != *theirs;
             }
-            if differs {
-                self.try_all(caller, target, function, &mine, Gate::Address)?;
+            let mut asked = self.asked(caller, target, function)?;
+            if !differs && let Some(known) = self.asked_of_all.get(&(target, function.selector)) {
+                asked.retain(|data| !known.contains(data));
+            }
+            let data = if differs { [mine, asked].concat() } else { asked };
+            if !data.is_empty() {
+                self.try_all(caller, target, function, &data, Gate::Address)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that takes native coin, as a stranger and as those who might be privileged.
+    pub(super) fn paying(&mut self, callers: &[Address]) -> Result<(), Stop> {
+        let (base, stranger) = (self.base.clone(), self.lab.wallets.stranger);
+        let people: Vec<Address> = std::iter::once(stranger).chain(callers.iter().copied().take(MOST_PAYING)).collect();
+        for who in &people {
+            self.lab.session.set_balance(*who, U256::from(4) * PAID)?;
+        }
+        let rich = self.lab.session.checkpoint();
+        self.rebase(rich);
+        self.paid = PAID;
+        let result = self.paid_by(&people);
+        self.paid = U256::ZERO;
+        self.rebase(base);
+        result
+    }
+
+    fn paid_by(&mut self, people: &[Address]) -> Result<(), Stop> {
+        for (target, function) in Arc::clone(&self.functions).iter() {
+            for who in people {
+                let data: Vec<Bytes> = self.seeds(function, *who).into_iter().take(4).collect();
+                let mut works = false;
+                for seed in &data {
+                    works = works || self.peek(*who, *target, seed)?.is_success();
+                }
+                if works {
+                    let gate = if *who == self.lab.wallets.stranger { Gate::Anyone } else { Gate::Address };
+                    self.try_all(*who, *target, function, &data, gate)?;
+                }
             }
         }
         Ok(())
@@ -46,44 +92,64 @@ impl Scan<'_> {
 
     /// Everything as a stranger who was made a member of whatever mapping the code looked him up in.
     pub(super) fn members(&mut self) -> Result<(), Stop> {
-        let stranger = self.lab.wallets.stranger;
         for (target, function) in Arc::clone(&self.functions).iter() {
-            let target = *target;
-            let data = self.seeds(function, stranger);
-            let base = self.base.clone();
-            let mut forced = BTreeSet::new();
-            let mut seed_at = 0;
-            while forced.len() < MOST_FORCED && seed_at < 2.min(data.len()) {
-                let outcome = self.peek(stranger, target, &data[seed_at])?;
-                if outcome.is_success() {
+            // A flag, a level, or a flag somewhere in the word.
+            for value in [U256::ONE, U256::MAX, U256::from_be_bytes([1; 32])] {
+                let is_let_in = self.member(*target, function, value)?;
+                if is_let_in != Some(false) {
                     break;
                 }
-                let keyed = ledger::keyed_by(&outcome, stranger);
-                let next = keyed.into_iter().find(|slot| {
-                    outcome.trace.reads.get(slot).is_some_and(U256::is_zero)
-                        && !self.entries.contains(slot)
-                        && !forced.contains(slot)
-                        && !self.lab.market.has(slot.0)
-                });
-                let Some((address, slot)) = next else {
-                    seed_at += 1;
-                    continue;
-                };
-                self.lab.session.set_storage(address, slot, U256::ONE)?;
-                forced.insert((address, slot));
-            }
-            if !forced.is_empty() {
-                self.memberships.insert((target, function.selector), forced.clone());
-                let forced_state = self.lab.session.checkpoint();
-                self.rebase(forced_state);
-                self.forced.clone_from(&forced);
-                let result = self.as_member(target, function, &data, &forced);
-                self.forced.clear();
-                self.rebase(base);
-                result?;
             }
         }
         Ok(())
+    }
+
+    /// One function as a stranger whose entries have this value. Whether it then did something; nothing where there is no
+    /// entry of his that it asks for.
+    fn member(&mut self, target: Address, function: &Function, value: U256) -> Result<Option<bool>, Stop> {
+        let data = self.seeds(function, self.lab.wallets.stranger);
+        let base = self.base.clone();
+        let forced = self.force(target, &data, value)?;
+        if forced.is_empty() {
+            return Ok(None);
+        }
+        let key = (target, function.selector);
+        self.memberships.insert(key, forced.clone());
+        let forced_state = self.lab.session.checkpoint();
+        self.rebase(forced_state);
+        self.forced.clone_from(&forced);
+        let result = self.as_member(target, function, &data, &forced);
+        self.forced.clear();
+        self.rebase(base);
+        result?;
+        Ok(Some(self.found.contains_key(&(key.0, key.1, None, Gate::Member))))
+    }
+
+    /// Writes a value into the stranger's entries that a function asks for, one after another.
+    fn force(&mut self, target: Address, data: &[Bytes], value: U256) -> Result<Slots, Stop> {
+        let stranger = self.lab.wallets.stranger;
+        let mut forced = BTreeSet::new();
+        let mut seed_at = 0;
+        while forced.len() < MOST_FORCED && seed_at < 2.min(data.len()) {
+            let outcome = self.peek(stranger, target, &data[seed_at])?;
+            if outcome.is_success() {
+                break;
+            }
+            let keyed = ledger::keyed_by(&outcome, stranger);
+            let next = keyed.into_iter().find(|slot| {
+                outcome.trace.reads.get(slot).is_some_and(U256::is_zero)
+                    && !self.entries.contains(slot)
+                    && !forced.contains(slot)
+                    && !self.lab.market.has(slot.0)
+            });
+            let Some((address, slot)) = next else {
+                seed_at += 1;
+                continue;
+            };
+            self.lab.session.set_storage(address, slot, value)?;
+            forced.insert((address, slot));
+        }
+        Ok(forced)
     }
 
     fn as_member(
@@ -94,7 +160,8 @@ impl Scan<'_> {
         forced: &BTreeSet<(Address, U256)>,
     ) -> Result<(), Stop> {
         let stranger = self.lab.wallets.stranger;
-        self.try_all(stranger, target, function, data, Gate::Member)?;
+        let data = [data, &self.asked(stranger, target, function)?].concat();
+        self.try_all(stranger, target, function, &data, Gate::Member)?;
         let key = (target, function.selector, None, Gate::Member);
         if !self.found.contains_key(&key) {
             return Ok(());

@@ -48,14 +48,22 @@ impl Scan<'_> {
                 }
             }
         }
-        powers.hidden_gate = self.hashed.iter().any(|key| !self.succeeded.contains(key));
+        let partial = self.partial();
+        powers.hidden_gate = !self.secret.is_empty() || self.hashed.iter().any(|key| !self.succeeded.contains(key));
+        for (_, selector) in &self.secret {
+            powers.uncovered.insert(hex_of(*selector));
+            powers.uncovered_books.insert(hex_of(*selector));
+        }
         let is_token = self.is_token();
         for (target, function) in Arc::clone(&self.functions).iter() {
             let key = (*target, function.selector);
+            if self.is_nowhere(function) && !self.asks_somebody(*target, function)? {
+                continue;
+            }
             let is_book = idle.get(&key).copied();
             let matters = is_book.is_some() || !self.returned.contains(&key);
             if !matters
-                || self.succeeded.contains(&key)
+                || (self.succeeded.contains(&key) && !partial.contains(&key))
                 || self.is_shut(*target, function)?
                 || self.is_by_leave(*target, function)?
                 || self.only_undoes(*target, function)?
@@ -77,6 +85,40 @@ impl Scan<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a call asks who makes it.
+    fn asks_somebody(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
+        let stranger = self.lab.wallets.stranger;
+        for seed in self.seeds(function, stranger) {
+            let trace = self.peek(stranger, target, &seed)?.trace;
+            if !trace.compared.is_empty() || !trace.preimages.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Functions that write a variable which transfers read, and were made to work but never to write it.
+    fn partial(&self) -> BTreeSet<(Address, [u8; 4])> {
+        const MOVES: [[u8; 4]; 2] = [[0xa9, 0x05, 0x9c, 0xbb], [0x23, 0xb8, 0x72, 0xdd]];
+        let mut partial = BTreeSet::new();
+        for target in self.targets {
+            // Of a mapping only the place is known that its slots are made from.
+            let plain = target.code.variables.iter().filter(|variable| {
+                variable.readers.contains(&MOVES[0]) && self.deciding.contains(&(target.address, variable.slot))
+            });
+            for variable in plain {
+                for writer in variable.writers.iter().filter(|writer| !MOVES.contains(writer)) {
+                    let key = (target.address, *writer);
+                    let wrote = self.wrote.get(&key);
+                    if wrote.is_some_and(|slots| !slots.contains(&(target.address, variable.slot))) {
+                        partial.insert(key);
+                    }
+                }
+            }
+        }
+        partial
     }
 
     /// Whether a function that never worked does once trading was stopped, and only gives what the stop wrote its values

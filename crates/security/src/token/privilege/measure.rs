@@ -1,6 +1,7 @@
 //! What a call brings about: in the books, and in trading.
 
 use super::*;
+use crate::token::probe::EVER;
 
 impl Scan<'_> {
     /// Tries every choice of arguments and measures each effect that is new.
@@ -15,10 +16,13 @@ impl Scan<'_> {
         let mut known: BTreeSet<Vec<(Address, U256, U256)>> = BTreeSet::new();
         let (mut finding, mut measured, mut refused_large) = (Finding::default(), 0, false);
         let (mut idle, mut stale) = (0, 0);
+        let mut paths: BTreeSet<u64> = BTreeSet::new();
+        let is_standard = STANDARD.contains(&function.selector);
         let pair = self.lab.market.pair;
         for seed in data {
             // What is done to the pool is done to everybody; it tells only where nothing else did.
-            if !finding.effects.is_empty() && seed.windows(20).any(|window| window == pair.as_slice()) {
+            let showed = finding.effects.keys().any(|effect| !matches!(effect, Effect::Ownership | Effect::Open));
+            if showed && seed.windows(20).any(|window| window == pair.as_slice()) {
                 continue;
             }
             self.count()?;
@@ -28,16 +32,21 @@ impl Scan<'_> {
             refused_large |= !outcome.is_success() && seed.len() >= 36 && seed.ends_with(&[0xff; 31]);
             let only_entries =
                 outcome.trace.writes.iter().all(|write| self.entries.contains(&(write.address, write.slot)));
-            let nothing_new = stale >= MOST_STALE || (only_entries && idle >= MOST_IDLE);
+            // Another way through the code is worth a look whatever the ones before it showed.
+            let is_new_path = paths.len() < MOST_PATHS && paths.insert(outcome.trace.steps);
+            let nothing_new = !is_new_path && (stale >= MOST_STALE || (only_entries && idle >= MOST_IDLE));
             if acts && nothing_new {
                 self.lab.session.restore(&self.base);
                 continue;
             }
             let writes = outcome.trace.writes.iter().map(|write| (write.address, write.slot, write.after)).collect();
-            if acts && measured < MOST_MEASURED && known.insert(writes) {
+            if acts && (measured < MOST_MEASURED || is_new_path) && known.insert(writes) {
                 measured += 1;
                 let had = finding.effects.len();
                 let result = self.measure(caller, seed, &outcome, &mut finding);
+                if !only_entries && !is_standard && finding.effects.is_empty() && self.armed.len() < MOST_ARMED {
+                    self.armed.push((caller, target, seed.clone()));
+                }
                 stale = if had > 0 && finding.effects.len() == had { stale + 1 } else { 0 };
                 self.lab.session.restore(&self.base);
                 idle += usize::from(only_entries && finding.effects.is_empty());
@@ -52,13 +61,23 @@ impl Scan<'_> {
                 self.lab.session.restore(&self.base);
             }
         }
+        // What anybody can do is no power of somebody in particular.
+        if let Some(all) =
+            self.found.get(&(target, function.selector, None, Gate::Anyone)).filter(|_| gate != Gate::Anyone)
+        {
+            finding.effects.retain(|effect, _| !all.effects.contains_key(effect));
+        }
         if finding.effects.is_empty() {
             return Ok(());
         }
         finding.bounded = refused_large;
         finding.shown = gate == Gate::Anyone || (gate == Gate::Address && self.is_shown(caller)?);
         let who = (gate == Gate::Address).then_some(caller);
-        self.found.insert((target, function.selector, who, gate), finding);
+        let known = self.found.entry((target, function.selector, who, gate)).or_insert_with(|| finding.clone());
+        for (effect, call) in finding.effects {
+            known.effects.entry(effect).or_insert(call);
+        }
+        known.worst_bps = known.worst_bps.max(finding.worst_bps);
         Ok(())
     }
 
@@ -66,6 +85,11 @@ impl Scan<'_> {
     fn note(&mut self, key: (Address, [u8; 4]), caller: Address, outcome: &Outcome, acts: bool) {
         if acts {
             self.succeeded.insert(key);
+            let slots: Slots = outcome.trace.writes.iter().map(|write| (write.address, write.slot)).collect();
+            self.wrote.entry(key).or_default().extend(slots.iter().copied());
+            if let (Some(frame), true) = (outcome.trace.frames.first(), self.paid.is_zero()) {
+                self.worked.entry(key).or_insert_with(|| (caller, frame.input.clone(), slots));
+            }
             for write in &outcome.trace.writes {
                 *self.written.entry((write.address, write.slot)).or_default() |= bytes_of(write.before ^ write.after);
             }
@@ -104,11 +128,12 @@ impl Scan<'_> {
             add(Effect::Upgrade);
             return Ok(());
         }
-        if written.iter().any(|slot| self.owner_slots.contains(slot)) {
-            add(Effect::Ownership);
+        let owns = written.iter().any(|slot| self.owner_slots.contains(slot)) && self.is_owned_anew()?;
+        if owns {
+            finding.effects.entry(Effect::Ownership).or_insert_with(|| seed.clone());
         }
         if trace.native.iter().any(|paid| paid.from == self.subject) {
-            add(Effect::Withdraw);
+            finding.effects.entry(Effect::Withdraw).or_insert_with(|| seed.clone());
         }
         if self.shown.contains(&caller) {
             self.appointed.extend(written.iter().copied());
@@ -123,15 +148,29 @@ impl Scan<'_> {
         let moved = self.measure_books(caller, seed, outcome, &written, finding)?;
         // A balance that is another changes trades by that alone; what else its slot may hold shows where it is not.
         if written.iter().any(|slot| self.deciding.contains(slot) && !moved.contains(slot)) {
-            let names = trace.writes.iter().any(|write| {
-                let named = abi::word_of(people.named);
-                ledger::addresses_in(write.after).contains(&people.named) || write.after == named
-            });
-            if caller == people.stranger {
+            let writes_down = |who: Address| {
+                let holds = |value: U256| ledger::addresses_in(value).contains(&who) || value == abi::word_of(who);
+                trace.writes.iter().any(|write| holds(write.after))
+            };
+            let (names, names_pool) = (writes_down(people.named), writes_down(self.lab.market.pair));
+            // A pool or a token that owns something can do nothing with it.
+            let market = &self.lab.market;
+            if owns && [market.pair, market.router, self.lab.token].into_iter().any(writes_down) {
+                return Ok(());
+            }
+            let is_standard = seed.first_chunk().is_some_and(|selector| STANDARD.contains(selector));
+            if caller == people.stranger || is_standard {
                 // What anybody's transfer does to others for a moment is no power over them.
                 self.lab.session.head_mut().advance_seconds(86_400);
             }
+            let had: Vec<Effect> = finding.effects.keys().copied().collect();
             self.measure_trades(seed, names, finding)?;
+            // A fee that the pool receives comes back with the sale.
+            if names_pool {
+                finding
+                    .effects
+                    .retain(|effect, _| had.contains(effect) || !matches!(effect, Effect::Tax | Effect::PersonalTax));
+            }
         }
         Ok(())
     }
@@ -182,7 +221,12 @@ impl Scan<'_> {
         if before == after || is_proportional(&before, &after) {
             return Ok(moved);
         }
+        // What is given out for as much native coin was paid for.
+        let is_deposit = !self.paid.is_zero() && after.0 <= before.0.saturating_add(self.paid);
         for effect in effects_on_books(&watched, caller, token, &before, &after) {
+            if is_deposit && effect == Effect::Mint {
+                continue;
+            }
             finding.effects.entry(effect).or_insert_with(|| seed.clone());
         }
         Ok(moved)
@@ -250,7 +294,63 @@ impl Scan<'_> {
         let sync = Call::new(self.lab.wallets.sink, self.lab.market.pair, encode(&abi::syncCall {}));
         self.lab.session.run(&sync)?;
         let now = Vital::take(self.lab)?;
-        let before = &self.vital;
+        let before = self.vital.clone();
+        if !self.compare_trades((&before, &now), seed, names, finding) && finding.effects.is_empty() {
+            // A change may have been announced for later.
+            self.lab.session.head_mut().advance_seconds(EVER);
+            let now = Vital::take(self.lab)?;
+            let before = self.later()?;
+            self.compare_trades((&before, &now), seed, names, finding);
+            // Tokens too may be made by the next who moves some.
+            let little = self.lab.stock / U256::from(100);
+            self.lab.transfer(self.lab.wallets.other, self.lab.wallets.sink, little)?;
+            let supply = ask(&mut self.lab.session, self.lab.token, encode(&abi::totalSupplyCall {}))?;
+            if supply.is_some_and(|supply| supply > self.lab.supply.max(self.supply_on_base())) {
+                finding.effects.entry(Effect::Mint).or_insert_with(|| seed.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn supply_on_base(&self) -> U256 {
+        self.accounts.get(&None).map_or(U256::MAX, |account| account.amount)
+    }
+
+    /// Whether somebody else is the owner than on the base.
+    fn is_owned_anew(&mut self) -> Result<bool, Stop> {
+        let now = facts::owner(&mut self.lab.session, self.lab.token)?;
+        let here = self.lab.session.checkpoint();
+        self.lab.session.restore(&self.base);
+        let before = facts::owner(&mut self.lab.session, self.lab.token);
+        self.lab.session.restore(&here);
+        // Where nobody says who the owner is, the slot does.
+        Ok(now.is_none() || before? != now)
+    }
+
+    /// How trading goes on the base when all waiting is over.
+    fn later(&mut self) -> Result<Vital, Stop> {
+        if let Some(later) = &self.later {
+            return Ok(later.clone());
+        }
+        let here = self.lab.session.checkpoint();
+        self.lab.session.restore(&self.base);
+        self.lab.session.head_mut().advance_seconds(EVER);
+        let vital = Vital::take(self.lab);
+        self.lab.session.restore(&here);
+        Ok(self.later.insert(vital?).clone())
+    }
+
+    /// Notes by what trading differs. Whether it does.
+    fn compare_trades(
+        &self,
+        (before, now): (&Vital, &Vital),
+        seed: &Bytes,
+        names: bool,
+        finding: &mut Finding,
+    ) -> bool {
+        let had = finding.effects.len();
+        let pair = self.lab.market.pair;
+        let names_pair = seed.windows(20).any(|window| window == pair.as_slice());
         let other = shift(&before.other, &now.other);
         let named = if names { other } else { shift(&before.named, &now.named) };
         let mut add = |effect: Effect| {
@@ -264,6 +364,8 @@ impl Scan<'_> {
         }
         let fixed = |shift: Shift| shift.fixed || (shift.limited && !shift.broke);
         match (named.fixed, other.fixed) {
+            // Where the pool has to be named to open trading, naming a wallet opens next to nothing.
+            (true, true) if names_pair => drop(finding.effects.insert(Effect::Open, seed.clone())),
             (true, true) => add(Effect::Open),
             (true, false) => add(Effect::Whitelist),
             _ => {}
@@ -281,6 +383,143 @@ impl Scan<'_> {
         if named.taxed || other.taxed {
             finding.worst_bps = finding.worst_bps.max(now.worst());
         }
+        finding.effects.len() > had
+    }
+}
+
+/// transfer, transferFrom and approve.
+const STANDARD: [[u8; 4]; 3] = [[0xa9, 0x05, 0x9c, 0xbb], [0x23, 0xb8, 0x72, 0xdd], [0x09, 0x5e, 0xa7, 0xb3]];
+/// Ways through one function's code that are looked at for their own sake.
+const MOST_PATHS: usize = 24;
+/// Calls that brought nothing about by themselves after which everything is looked at once more.
+const MOST_ARMED: usize = 8;
+/// Choices of arguments for a call behind another one.
+const MOST_TRIED_BEHIND: usize = 16;
+/// Pairs of calls that are tried one behind the other.
+const MOST_PAIRS: usize = 24;
+/// Calls that may go before one.
+const MOST_BEFORE: usize = 3;
+/// How often such a call is repeated.
+const REPEATED: usize = 4;
+
+impl Scan<'_> {
+    /// What becomes possible by a call that did nothing else: it is repeated, and what then goes otherwise than before is
+    /// tried again.
+    pub(super) fn sequels(&mut self) -> Result<(), Stop> {
+        let base = self.base.clone();
+        for (caller, target, seed) in std::mem::take(&mut self.armed) {
+            let result = self.sequel(caller, target, &seed, &base);
+            self.rebase(base.clone());
+            result?;
+        }
+        Ok(())
+    }
+
+    fn sequel(&mut self, caller: Address, target: Address, seed: &Bytes, base: &Checkpoint) -> Result<(), Stop> {
+        let stranger = self.lab.wallets.stranger;
+        let gate = if caller == stranger { Gate::Anyone } else { Gate::Address };
+        let mut data = Vec::new();
+        for (of, function) in Arc::clone(&self.functions).iter() {
+            let tried: Vec<Bytes> = self.seeds(function, caller).into_iter().take(2).collect();
+            for try_ in &tried {
+                let ending = Ending::of(&self.peek(caller, *of, try_)?);
+                data.push((*of, function.clone(), try_.clone(), ending));
+            }
+        }
+        self.count()?;
+        let call = self.transaction(caller, target, seed);
+        self.lab.session.run(&call)?;
+        let armed = self.lab.session.checkpoint();
+        self.rebase(armed);
+        let mut changed: Vec<(Address, Function)> = Vec::new();
+        for (of, function, try_, ending) in data {
+            let is_new = !changed.iter().any(|(at, known)| *at == of && known.selector == function.selector);
+            if is_new && Ending::of(&self.peek(caller, of, &try_)?) != ending {
+                changed.push((of, function));
+            }
+        }
+        for (of, function) in changed {
+            let data: Vec<Bytes> = self.seeds(&function, caller).into_iter().take(MOST_TRIED_BEHIND).collect();
+            self.try_all(caller, of, &function, &data, gate)?;
+        }
+        self.repeat(caller, target, seed, base)
+    }
+
+    /// Tries what never worked behind what did, where it reads what that wrote.
+    pub(super) fn second_steps(&mut self, callers: &[Address]) -> Result<(), Stop> {
+        let base = self.base.clone();
+        let people: Vec<Address> = callers.iter().copied().take(2).chain([self.lab.wallets.stranger]).collect();
+        let mut pairs = 0;
+        for (target, function) in Arc::clone(&self.functions).iter() {
+            for caller in &people {
+                let key = (*target, function.selector);
+                if self.succeeded.contains(&key) || pairs >= MOST_PAIRS {
+                    continue;
+                }
+                let Some(seed) = self.seeds(function, *caller).into_iter().next() else { continue };
+                let failed = self.peek(*caller, *target, &seed)?;
+                let reads: Slots = failed.trace.reads.keys().copied().collect();
+                let before = self.worked.iter().filter(|(_, (_, _, wrote))| !wrote.is_disjoint(&reads));
+                let before: Vec<_> =
+                    before.take(MOST_BEFORE).map(|((at, _), (first, data, _))| (*at, *first, data.clone())).collect();
+                for (at, first, data) in before {
+                    let result = self.second_step((first, at, &data), (*caller, *target, function));
+                    self.rebase(base.clone());
+                    result?;
+                    pairs += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn second_step(
+        &mut self,
+        (first, at, data): (Address, Address, &Bytes),
+        (caller, target, function): (Address, Address, &Function),
+    ) -> Result<(), Stop> {
+        self.count()?;
+        let call = self.transaction(first, at, data);
+        if !self.lab.session.run(&call)?.is_success() {
+            return Ok(());
+        }
+        let gate = if caller == self.lab.wallets.stranger { Gate::Anyone } else { Gate::Address };
+        for wait in [12, 3 * 86_400] {
+            self.lab.session.head_mut().advance_seconds(wait);
+            let state = self.lab.session.checkpoint();
+            self.rebase(state);
+            let data: Vec<Bytes> = self.seeds(function, caller).into_iter().take(MOST_TRIED_BEHIND).collect();
+            self.try_all(caller, target, function, &data, gate)?;
+            if self.succeeded.contains(&(target, function.selector)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures a call that is made again and again.
+    fn repeat(&mut self, caller: Address, target: Address, seed: &Bytes, base: &Checkpoint) -> Result<(), Stop> {
+        self.rebase(base.clone());
+        let call = self.transaction(caller, target, seed);
+        let mut finding = Finding::default();
+        for _ in 0..REPEATED {
+            self.count()?;
+            let outcome = self.lab.session.run(&call)?;
+            if !outcome.is_success() || !has_effects(&outcome) {
+                break;
+            }
+            let here = self.lab.session.checkpoint();
+            self.measure(caller, seed, &outcome, &mut finding)?;
+            self.lab.session.restore(&here);
+        }
+        let Some(selector) = seed.first_chunk().copied().filter(|_| !finding.effects.is_empty()) else {
+            return Ok(());
+        };
+        self.lab.session.restore(&self.base);
+        let gate = if caller == self.lab.wallets.stranger { Gate::Anyone } else { Gate::Address };
+        finding.shown = gate == Gate::Anyone || self.is_shown(caller)?;
+        let who = (gate == Gate::Address).then_some(caller);
+        self.found.entry((target, selector, who, gate)).or_insert(finding);
         Ok(())
     }
 }

@@ -6,13 +6,15 @@
 
 mod callers;
 mod cover;
+mod hints;
 mod measure;
 mod renounce;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use alloy_primitives::{Address, Bytes, U256, address};
+use alloy_dyn_abi::DynSolType;
+use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
 use serde::Serialize;
 use surety_evm::{Call, Checkpoint, FrameKind, Outcome, Status};
 
@@ -21,17 +23,18 @@ use super::code::{Code, Function};
 use super::lab::{Lab, ask, is_precompile, peek};
 use super::proxy::Proxy;
 use super::seeds::{Stock, seeds};
+use super::trial::Seed;
 use super::vital::{self, Shift, Vital, shift};
 use super::{Stop, facts, ledger};
 
 /// Calls of one assessment.
-pub const MOST_CALLS: u32 = 12_000;
+pub const MOST_CALLS: u32 = 24_000;
 /// Callers of one assessment.
 const MOST_CALLERS: usize = 12;
 /// Choices of arguments for one function.
-const MOST_SEEDS: usize = 64;
+const MOST_SEEDS: usize = 88;
 /// Different effects measured of one function and caller.
-const MOST_MEASURED: usize = 12;
+const MOST_MEASURED: usize = 16;
 /// Movements of balances measured that showed nothing, after which more of the same function are passed over.
 const MOST_IDLE: usize = 5;
 /// The precompile that recovers a signer.
@@ -240,10 +243,14 @@ pub(crate) struct Scan<'a> {
     signed: BTreeSet<(Address, [u8; 4])>,
     /// Functions that treat the hash of their caller as a secret.
     hashed: BTreeSet<(Address, [u8; 4])>,
+    /// Functions that let somebody in by a hash of his address, whatever they do for others.
+    secret: BTreeSet<(Address, [u8; 4])>,
     /// The bytes of slots that any call wrote, as a mask.
     written: BTreeMap<(Address, U256), U256>,
     /// Every function of every target.
     functions: Arc<[(Address, Function)]>,
+    /// What each function asks a stranger for.
+    asked_of_all: BTreeMap<(Address, [u8; 4]), BTreeSet<Bytes>>,
     /// How a stranger fares with the first choices of arguments.
     endings: BTreeMap<(Address, [u8; 4]), Vec<Ending>>,
     /// Balances on the base that were asked for, with the slots that they are read from.
@@ -254,6 +261,16 @@ pub(crate) struct Scan<'a> {
     memberships: BTreeMap<(Address, [u8; 4]), Slots>,
     /// Whether somebody who might be privileged was passed over.
     is_cut: bool,
+    /// How trading goes on the base when all waiting is over, once that was asked.
+    later: Option<Vital>,
+    /// Calls that changed something of the contract's own and brought nothing about by themselves.
+    armed: Vec<(Address, Address, Bytes)>,
+    /// The first call of each function that did something, with the slots that it wrote.
+    worked: BTreeMap<(Address, [u8; 4]), (Address, Bytes, Slots)>,
+    /// Every slot that a function wrote.
+    wrote: BTreeMap<(Address, [u8; 4]), Slots>,
+    /// What calls pay, in wei.
+    paid: U256,
     calls: u32,
     found: BTreeMap<(Address, [u8; 4], Option<Address>, Gate), Finding>,
 }
@@ -319,12 +336,17 @@ impl<'a> Scan<'a> {
                 break;
             }
         }
+        // Whoever sells has to be let spend first, as people do it.
+        for from in [people.named, people.other] {
+            lab.act(from, lab.token, encode(&abi::approveCall { _0: lab.market.router, _1: U256::ZERO }))?;
+        }
         let (coins, quotes) = (lab.seed.purse("subject", 18), lab.seed.within("subject", 1_000_001, 9_999_999));
         lab.session.set_balance(subject, coins)?;
         let quote = lab.market.quote;
         ledger::forge(&mut lab.session, quote, subject, U256::from(quotes))?;
         let allow = encode(&abi::approveCall { _0: subject, _1: U256::MAX });
         lab.session.run(&Call::new(people.named, quote, allow))?;
+        let seed = lab.seed;
         let base = lab.session.checkpoint();
         let vital = Vital::take(lab)?;
         let deciding = vital::deciding(lab);
@@ -347,13 +369,20 @@ impl<'a> Scan<'a> {
             returned: BTreeSet::new(),
             signed: BTreeSet::new(),
             hashed: BTreeSet::new(),
+            secret: BTreeSet::new(),
             written: BTreeMap::new(),
-            functions: functions(targets),
+            functions: functions(targets, seed),
+            asked_of_all: BTreeMap::new(),
             endings: BTreeMap::new(),
             accounts: BTreeMap::new(),
             forced: BTreeSet::new(),
             memberships: BTreeMap::new(),
             is_cut: false,
+            later: None,
+            armed: Vec::new(),
+            worked: BTreeMap::new(),
+            wrote: BTreeMap::new(),
+            paid: U256::ZERO,
             calls: 0,
             found: BTreeMap::new(),
         };
@@ -370,10 +399,13 @@ impl<'a> Scan<'a> {
             self.keeper(caller)?;
         }
         self.members()?;
+        self.paying(&callers)?;
+        self.sequels()?;
+        self.second_steps(&callers)?;
         let mut powers = Powers { opening: self.opening(), ..Powers::default() };
         self.uncovered(&mut powers)?;
         powers.is_read = self.targets.iter().all(|target| target.code.complete);
-        powers.readable = powers.is_read && self.is_token();
+        powers.readable = powers.is_read && self.is_token() && !self.is_obscure()?;
         powers.take_back = self.renounced(&callers, &mut powers.uncovered_ownership)?;
         powers.exhausted = self.is_cut;
         Ok(powers)
@@ -434,12 +466,19 @@ impl<'a> Scan<'a> {
         let people = self.lab.wallets;
         let between = self.lab.part(30_000);
         let double = self.lab.supply.saturating_mul(U256::from(2));
+        let supply = self.lab.supply;
         let mut numbers: Vec<U256> = [1_u64, 10, 0].map(U256::from).to_vec();
+        // Some lists have numbers and hashes for keys, made of addresses.
         numbers.extend([between, double]);
+        let mut words = self.words.clone();
+        words.push(abi::word_of(people.named));
+        words.push(abi::word_of(people.named) << 96);
+        words.push(keccak256(people.named).into());
+        words.push(keccak256(B256::from(abi::word_of(people.named))).into());
         numbers.extend([1_000_u64, 5, 100].map(U256::from));
         numbers.extend([between / U256::from(10).pow(U256::from(18)), self.lab.part(10_000), U256::MAX]);
         numbers.extend([25_u64, 50, 99, 300, 500, 2_500, 9_900, 10_000].map(U256::from));
-        numbers.extend([self.lab.supply, self.lab.supply / U256::from(2)]);
+        numbers.extend([supply, supply / U256::from(2)]);
         let now = self.lab.session.head().timestamp;
         let number = self.lab.session.head().number;
         numbers.extend([now.saturating_add(31_536_000), number.saturating_add(1_000_000)].map(U256::from));
@@ -448,13 +487,26 @@ impl<'a> Scan<'a> {
             caller,
             other: people.other,
             pair: self.lab.market.pair,
+            token: self.lab.token,
+            router: self.lab.market.router,
+            keys: [(abi::word_of(people.named), U256::ONE), (abi::word_of(people.named) >> 8, U256::MAX)],
             numbers,
-            words: self.words.clone(),
+            words,
         }
     }
 
     fn seeds(&self, function: &Function, caller: Address) -> Vec<Bytes> {
+        if self.is_nowhere(function) {
+            // What code makes of such a call may depend on its length.
+            let long = [function.selector.to_vec(), abi::word_of(self.lab.wallets.named).to_be_bytes_vec()].concat();
+            return [long.len(), 0, 4, 5].map(|length| Bytes::copy_from_slice(&long[..length])).to_vec();
+        }
         seeds(function, &self.stock(caller), MOST_SEEDS)
+    }
+
+    /// Whether this is the function that does not exist.
+    fn is_nowhere(&self, function: &Function) -> bool {
+        self.lab.seed.hash("no function").starts_with(&function.selector)
     }
 
     /// Runs a call on the base and keeps nothing.
@@ -464,12 +516,13 @@ impl<'a> Scan<'a> {
     }
 
     fn transaction(&self, from: Address, to: Address, data: &Bytes) -> Call {
-        self.lab.transaction(from, to, data.clone())
+        self.lab.transaction(from, to, data.clone()).value(self.paid)
     }
 
     /// Makes another state the one that calls start from, and goes there.
     fn rebase(&mut self, base: Checkpoint) {
         self.accounts.clear();
+        self.later = None;
         self.base = base;
         self.lab.session.restore(&self.base);
     }
@@ -519,10 +572,14 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn functions(targets: &[Target]) -> Arc<[(Address, Function)]> {
+/// Every function that was found, and a call of one that does not exist, which code may answer too.
+fn functions(targets: &[Target], seed: Seed) -> Arc<[(Address, Function)]> {
+    let hash = seed.hash("no function");
+    let nowhere = Function { selector: [hash[0], hash[1], hash[2], hash[3]], arguments: vec![DynSolType::Uint(256)] };
     let one = |target: &Target| {
         let address = target.address;
-        target.code.functions.iter().map(move |function| (address, function.clone())).collect::<Vec<_>>()
+        let all = target.code.functions.iter().chain([&nowhere]);
+        all.map(move |function| (address, function.clone())).collect::<Vec<_>>()
     };
     targets.iter().flat_map(one).collect()
 }

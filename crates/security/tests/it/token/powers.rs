@@ -100,7 +100,7 @@ fn powers_show_by_their_effects() {
         for flag in FLAGS {
             let said = report.flag(flag);
             if said != Some(expected.contains(&flag)) {
-                wrong.push(format!("{name}: {flag} is {said:?}"));
+                wrong.push(format!("{name}: {flag} is {said:?}: {:?} {:?}", report.notes, report.powers));
             }
         }
     }
