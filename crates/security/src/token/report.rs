@@ -51,6 +51,8 @@ const POWERFUL: [&str; 11] = [
 const MOST_OUTSIDE: usize = 3;
 /// Other pools in which powers are measured too.
 const MOST_UNLIKE: usize = 2;
+/// Addresses in a contract's code that it may hand on to, beyond which none is looked at.
+const MOST_DELEGATES: usize = 128;
 /// Fields that come of history.
 const TOLD: [&str; 8] = [
     "creator_address",
@@ -330,8 +332,12 @@ pub(super) fn doom(session: &Session, targets: &[Target], proxy: &Proxy) -> Resu
     let mut is_told = proxy.kind.is_some();
     for target in targets.iter().filter(|target| target.code.can_delegate) {
         for address in &target.code.addresses {
+        // Each is fetched, and who makes a thousand of them wants that to be slow.
+        if target.code.addresses.len() > MOST_DELEGATES {
+            return Ok(Doom::Unclear);
+        }
             let code = session.code(*address)?;
-            if code::known(&code).can_selfdestruct {
+            if code::can_selfdestruct(&code) {
                 return Ok(Doom::InReach);
             }
             is_told |= !code.is_empty();
