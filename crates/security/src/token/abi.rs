@@ -26,6 +26,7 @@ sol! {
     function getPool(address, address, uint24) external view returns (address);
     function implementation() external view returns (address);
     function facetAddress(bytes4) external view returns (address);
+    function facetAddresses() external view returns (address[]);
     function getMinDelay() external view returns (uint256);
     function delay() external view returns (uint256);
     function getThreshold() external view returns (uint256);
@@ -57,4 +58,21 @@ pub(crate) fn word_of(address: Address) -> U256 {
 /// The address in a word, when the word is nothing but an address that nobody could mistake for a number.
 pub(crate) fn address_in(word: U256) -> Option<Address> {
     (word.bit_len() > 80 && word.bit_len() <= 160).then(|| Address::from_word(word.into()))
+}
+
+/// Whether nobody has the key of an address: zero, the usual graves and all else that is too small to be a hash.
+pub(crate) fn is_nobody(address: Address) -> bool {
+    word_of(address).bit_len() <= 80
+}
+
+/// The word with each of the 20-byte runs in it that are this address replaced by another, one at a time.
+pub(crate) fn replaced(word: U256, from: Address, to: Address) -> Vec<U256> {
+    let bytes = word.to_be_bytes::<32>();
+    let places = (0..=12_usize).rev().filter(|at| bytes[*at..at + 20] == from[..]);
+    let put = |at: usize| {
+        let mut bytes = bytes;
+        bytes[at..at + 20].copy_from_slice(to.as_slice());
+        U256::from_be_bytes(bytes)
+    };
+    places.map(put).collect()
 }

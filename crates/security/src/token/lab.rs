@@ -405,7 +405,9 @@ impl Lab {
             seen.gas |= env.gas;
         }
         for frame in &trace.frames {
-            if frame.from != self.token && !seen.called.contains_key(&frame.from) {
+            // In a delegate call the sender is the one of the frame around it.
+            let caller = if frame.kind == FrameKind::DelegateCall { frame.context } else { frame.from };
+            if caller != self.token && !seen.called.contains_key(&caller) {
                 continue;
             }
             if matches!(frame.kind, FrameKind::Create | FrameKind::Create2) {

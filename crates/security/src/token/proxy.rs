@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use alloy_primitives::{Address, B256, U256, b256};
+use alloy_primitives::{Address, B256, Bytes, U256, b256};
+use alloy_sol_types::SolCall as _;
 use serde::Serialize;
-use surety_evm::{FrameKind, Session, StateError};
+use surety_evm::{Frame, FrameKind, Outcome, Session, StateError};
 
 use super::abi::{self, address_in, encode};
 use super::lab::{ask, peek};
 
 /// Proxies behind proxies that are followed.
 const DEPTH: usize = 4;
+/// Facets of a diamond that are looked at.
+const MOST_FACETS: usize = 32;
 
 /// `keccak256("eip1967.proxy.implementation") - 1`.
 const EIP1967: B256 = b256!("360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc");
@@ -65,6 +68,11 @@ impl Proxy {
     pub fn can_change(&self) -> bool {
         self.kind.is_some_and(|kind| kind != Kind::Minimal)
     }
+
+    /// The contracts beside this one that say which code runs: part of the proxy, whoever has written them.
+    pub(crate) fn beacons(&self, address: Address) -> BTreeSet<Address> {
+        self.slots.iter().map(|(holder, _)| *holder).filter(|holder| *holder != address).collect()
+    }
 }
 
 /// Follows an address to the code that runs.
@@ -72,18 +80,16 @@ pub(crate) fn resolve(session: &mut Session, address: Address) -> Result<Proxy, 
     let mut proxy = Proxy::default();
     let mut at = address;
     for _ in 0..DEPTH {
-        let Some((kind, next, slot)) = step(session, address, at)? else { break };
+        let Some((kind, next, slots)) = step(session, address, at)? else { break };
         proxy.kind.get_or_insert(kind);
-        proxy.slots.extend(slot);
+        proxy.slots.extend(slots);
         if next == at || proxy.implementations.contains(&next) {
             break;
         }
         proxy.implementations.push(next);
         at = next;
     }
-    if proxy.kind.is_none() {
-        custom(session, address, &mut proxy)?;
-    }
+    custom(session, address, &mut proxy)?;
     for slot in [EIP1967_ADMIN, ZEPPELIN_ADMIN] {
         let slot = U256::from_be_bytes(slot.0);
         if let Some(admin) = address_in(session.storage(address, slot)?) {
@@ -94,16 +100,16 @@ pub(crate) fn resolve(session: &mut Session, address: Address) -> Result<Proxy, 
     Ok(proxy)
 }
 
-type Step = (Kind, Address, Option<(Address, U256)>);
+type Step = (Kind, Address, Vec<(Address, U256)>);
 
 /// One proxy further; storage is always that of the outermost.
 fn step(session: &mut Session, storage: Address, at: Address) -> Result<Option<Step>, StateError> {
     let code = session.code(at)?;
     if let Some(delegate) = code.strip_prefix(&[0xef, 0x01, 0x00]).filter(|rest| rest.len() == 20) {
-        return Ok(Some((Kind::Delegation, Address::from_slice(delegate), None)));
+        return Ok(Some((Kind::Delegation, Address::from_slice(delegate), Vec::new())));
     }
     if let Some(target) = minimal(&code) {
-        return Ok(Some((Kind::Minimal, target, None)));
+        return Ok(Some((Kind::Minimal, target, Vec::new())));
     }
     for (kind, slot) in [(Kind::Eip1967, EIP1967), (Kind::Zeppelin, ZEPPELIN), (Kind::Eip1822, EIP1822)] {
         // Code that cannot know its slot does not use it: the constant stands in the code.
@@ -112,17 +118,25 @@ fn step(session: &mut Session, storage: Address, at: Address) -> Result<Option<S
             && at == storage
             && !session.code(target)?.is_empty()
         {
-            return Ok(Some((kind, target, Some((storage, slot)))));
+            return Ok(Some((kind, target, vec![(storage, slot)])));
         }
     }
     let slot = U256::from_be_bytes(BEACON.0);
     if at == storage
         && let Some(beacon) = address_in(session.storage(storage, slot)?)
-        && let Some(target) = ask(session, beacon, encode(&abi::implementationCall {}))?.and_then(address_in)
     {
-        return Ok(Some((Kind::Beacon, target, Some((storage, slot)))));
+        let answer = peek(session, Address::ZERO, beacon, encode(&abi::implementationCall {}))?;
+        if let Some(target) = answer.word().and_then(address_in) {
+            let slots = holders(&answer, target).chain([(storage, slot)]).collect();
+            return Ok(Some((Kind::Beacon, target, slots)));
+        }
     }
     Ok(None)
+}
+
+/// The slots that a call read an address from.
+fn holders(outcome: &Outcome, address: Address) -> impl Iterator<Item = (Address, U256)> {
+    outcome.trace.reads.iter().filter(move |(_, value)| address_in(**value) == Some(address)).map(|(slot, _)| *slot)
 }
 
 /// EIP-1167: `363d3d373d3d3d363d73 <address> 5af43d82803e903d91602b57fd5bf3`, and its shorter forms.
@@ -136,32 +150,50 @@ fn minimal(code: &[u8]) -> Option<Address> {
     rest.get(1 + length..1 + length + 2).is_some_and(|next| next == [0x5a, 0xf4]).then(|| Address::from(padded))
 }
 
-/// By no convention: what `totalSupply()` and `transfer` hand on by DELEGATECALL, input unchanged.
+/// By whatever convention: what `totalSupply()`, `transfer` and `balanceOf` hand on by DELEGATECALL, input unchanged.
 fn custom(session: &mut Session, address: Address, proxy: &mut Proxy) -> Result<(), StateError> {
     let calls = [
         encode(&abi::totalSupplyCall {}),
         encode(&abi::transferCall { _0: address, _1: U256::ZERO }),
         encode(&abi::balanceOfCall(address)),
     ];
+    let (mut handed_on, mut by_selector) = (false, false);
     for call in calls {
         let outcome = peek(session, Address::ZERO, address, call.clone())?;
-        for frame in outcome.trace.frames.iter().skip(1) {
-            let handed_on = frame.kind == FrameKind::DelegateCall
-                && frame.context == address
-                && frame.from == address
-                && frame.input == call;
-            if handed_on && !proxy.implementations.contains(&frame.to) {
+        // Who sends is the same in a delegate call as around it: whose storage it works on tells by whom it is made.
+        let is_handed_on =
+            |frame: &&Frame| frame.kind == FrameKind::DelegateCall && frame.context == address && frame.input == call;
+        for frame in outcome.trace.frames.iter().skip(1).filter(is_handed_on) {
+            handed_on = true;
+            let hashed = |input: &Bytes| input.windows(4).any(|window| window == &call[..4]);
+            by_selector |= outcome.trace.preimages.values().any(hashed);
+            if !proxy.implementations.contains(&frame.to) {
                 proxy.implementations.push(frame.to);
-                let holders = outcome.trace.reads.iter().filter(|(_, value)| address_in(**value) == Some(frame.to));
-                proxy.slots.extend(holders.map(|(slot, _)| *slot));
+                proxy.slots.extend(holders(&outcome, frame.to));
             }
         }
     }
-    if !proxy.implementations.is_empty() {
+    if handed_on {
         let selector = [0x70, 0xa0, 0x82, 0x31];
         let facet = ask(session, address, encode(&abi::facetAddressCall(selector.into())))?.and_then(address_in);
-        let is_diamond = facet.is_some_and(|facet| proxy.implementations.contains(&facet));
-        proxy.kind = Some(if is_diamond { Kind::Diamond } else { Kind::Custom });
+        let is_diamond = by_selector || facet.is_some_and(|facet| proxy.implementations.contains(&facet));
+        proxy.kind.get_or_insert(Kind::Custom);
+        if is_diamond {
+            proxy.kind = Some(Kind::Diamond);
+            facets(session, address, proxy)?;
+        }
+    }
+    Ok(())
+}
+
+/// The facets that a diamond says it has.
+fn facets(session: &mut Session, address: Address, proxy: &mut Proxy) -> Result<(), StateError> {
+    let answer = peek(session, Address::ZERO, address, encode(&abi::facetAddressesCall {}))?;
+    let told = abi::facetAddressesCall::abi_decode_returns(&answer.output).unwrap_or_default();
+    for facet in told.into_iter().take(MOST_FACETS) {
+        if facet != address && !proxy.implementations.contains(&facet) && !session.code(facet)?.is_empty() {
+            proxy.implementations.push(facet);
+        }
     }
     Ok(())
 }

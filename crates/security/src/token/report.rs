@@ -238,7 +238,8 @@ fn attempt(
     pools: &[Pool],
     hints: &[Address],
 ) -> Result<(), Stop> {
-    let own: BTreeSet<Address> = report.proxy.implementations.iter().copied().collect();
+    let mut own: BTreeSet<Address> = report.proxy.implementations.iter().copied().collect();
+    own.extend(report.proxy.beacons(token));
     let targets = targets(&session, token, &report.proxy)?;
     let doom = doom(&session, &targets, &report.proxy)?;
     if doom == Doom::InReach {
@@ -331,11 +332,11 @@ pub(super) fn doom(session: &Session, targets: &[Target], proxy: &Proxy) -> Resu
     }
     let mut is_told = proxy.kind.is_some();
     for target in targets.iter().filter(|target| target.code.can_delegate) {
-        for address in &target.code.addresses {
         // Each is fetched, and who makes a thousand of them wants that to be slow.
         if target.code.addresses.len() > MOST_DELEGATES {
             return Ok(Doom::Unclear);
         }
+        for address in &target.code.addresses {
             let code = session.code(*address)?;
             if code::can_selfdestruct(&code) {
                 return Ok(Doom::InReach);
@@ -357,6 +358,9 @@ pub(crate) fn doom_at(session: &mut Session, address: Address) -> Result<Doom, S
 /// What keepers can do, of the token and of the contracts that it calls when it moves.
 fn powers(lab: &mut Lab, own: &[Target], proxy: &Proxy, hints: &[Address], probe: &Probe) -> Result<Powers, Stop> {
     let mut targets = own.to_vec();
+    for beacon in proxy.beacons(lab.token).into_iter().take(MOST_OUTSIDE) {
+        targets.push(Target { address: beacon, code: code::known(&lab.session.code(beacon)?) });
+    }
     for outside in probe.external.iter().take(MOST_OUTSIDE) {
         let behind = resolve(&mut lab.session, *outside)?;
         targets.extend(self::targets(&lab.session, *outside, &behind)?);

@@ -5,6 +5,7 @@ mod fresh;
 mod known;
 mod oracles;
 mod powers;
+mod shut;
 mod stage;
 mod standards;
 mod table;
