@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use surety_evm::{Session, Snapshot, Status};
 
-use super::abi::{self, encode};
+use super::abi::{self, encode, is_nobody};
 use super::lab::{Lab, ask};
 use super::privilege::{Effect, Gate, Power, Powers, Target, scan};
 use super::proxy::{Kind, Proxy, resolve};
@@ -268,11 +268,7 @@ fn weight(power: &Power, owner: Option<Address>, owner_type: Option<OwnerType>, 
 /// What kind of owner it is, and how long it must wait.
 fn owner_of(session: &mut Session, owner: Option<Address>) -> Result<(Option<OwnerType>, Option<u64>), Refused> {
     let Some(owner) = owner else { return Ok((None, None)) };
-    let dead = Address::with_last_byte(0xad);
-    if owner.is_zero()
-        || owner == dead
-        || owner.as_slice().ends_with(&[0xde, 0xad]) && owner.as_slice()[..18].iter().all(|byte| *byte == 0)
-    {
+    if is_nobody(owner) {
         return Ok((Some(OwnerType::Blackhole), None));
     }
     let code = session.code(owner)?;

@@ -208,7 +208,7 @@ impl Scan<'_> {
                 || lab.wallets.has(*caller)
                 || proxy.implementations.contains(caller)
                 || targets.iter().any(|target| target.address == *caller);
-            !apart && !is_precompile(*caller) && seen.insert(*caller)
+            !apart && !abi::is_nobody(*caller) && seen.insert(*caller)
         });
         self.is_cut |= callers.len() > MOST_CALLERS;
         callers.truncate(MOST_CALLERS);

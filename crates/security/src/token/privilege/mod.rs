@@ -437,8 +437,9 @@ impl<'a> Scan<'a> {
         for call in [encode(&abi::ownerCall {}), encode(&abi::getOwnerCall {})] {
             let outcome = peek(&mut self.lab.session, Address::ZERO, token, call)?;
             if let Some(word) = outcome.word() {
-                let holds = |value: U256| ledger::addresses_in(value).iter().any(|a| Some(*a) == address_in(word));
-                let slots = outcome.trace.reads.iter().filter(|(_, value)| word.is_zero() || holds(**value));
+                let owner = word.to_be_bytes::<32>();
+                let holds = |value: U256| value.to_be_bytes::<32>().windows(20).any(|window| window == &owner[12..]);
+                let slots = outcome.trace.reads.iter().filter(|(_, value)| holds(**value));
                 self.owner_slots.extend(slots.map(|(slot, _)| *slot));
             }
         }
