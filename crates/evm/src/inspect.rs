@@ -35,6 +35,8 @@ const MAX_PREIMAGE: usize = 96;
 const MAX_MASKED: usize = 64;
 /// Addresses kept that callers were compared with.
 const MAX_COMPARED: usize = 256;
+/// Slots kept that were written.
+const MAX_STORED: usize = 8_192;
 /// Pairs kept of words that were compared.
 const MAX_COMPARISONS: usize = 1_024;
 
@@ -50,6 +52,12 @@ pub(crate) struct Watch {
     masked: Vec<Masked>,
     /// What was compared with what, where that is watched.
     pub(crate) comparisons: Option<Vec<(U256, U256)>>,
+    /// What code decided on by itself, where that is watched.
+    pub(crate) decided: Vec<U256>,
+    /// Words that were subtracted or told apart last.
+    last: (U256, U256),
+    /// Slots that were written.
+    pub(crate) stored: Vec<(Address, U256)>,
     pub(crate) steps: u64,
     /// Work, in instructions.
     pub(crate) work: u64,
@@ -90,6 +98,7 @@ struct Open {
     next_frame: usize,
     native: usize,
     selfdestructs: usize,
+    stored: usize,
     opcodes: Opcodes,
     /// The instruction that ran last, and the gas that was left before it.
     last: Option<(u8, u64)>,
@@ -116,6 +125,9 @@ impl Watch {
             compared: BTreeSet::new(),
             masked: Vec::new(),
             comparisons: None,
+            decided: Vec::new(),
+            last: (U256::ZERO, U256::ZERO),
+            stored: Vec::new(),
             steps: 0,
             work: 0,
             truncated: false,
@@ -134,6 +146,7 @@ impl Watch {
             next_frame: self.frames.len(),
             native: self.native.len(),
             selfdestructs: self.selfdestructs.len(),
+            stored: self.stored.len(),
             opcodes: Opcodes::default(),
             last: None,
         });
@@ -153,6 +166,7 @@ impl Watch {
         if !ok {
             self.native.truncate(open.native);
             self.selfdestructs.truncate(open.selfdestructs);
+            self.stored.truncate(open.stored);
             for frame in &mut self.frames[open.next_frame..] {
                 frame.kept = false;
             }
@@ -241,11 +255,21 @@ impl Watch {
 
     /// Notes two words that are compared, whatever they are.
     fn note_words(&mut self, words: (U256, U256)) {
+        self.last = words;
         if let Some(all) = &mut self.comparisons
             && all.len() < MAX_COMPARISONS
             && !all.contains(&words)
         {
             all.push(words);
+        }
+    }
+
+    /// Notes a word that code decides on.
+    fn note_decision(&mut self, word: U256) {
+        let (a, b) = self.last;
+        let is_told = word <= U256::ONE || [a.wrapping_sub(b), a ^ b].contains(&word);
+        if !is_told && self.decided.len() < MAX_COMPARISONS {
+            self.decided.push(word);
         }
     }
 
@@ -308,6 +332,21 @@ impl<CTX: ContextTr> Inspector<CTX, EthInterpreter> for Watch {
             opcode::LT | opcode::GT | opcode::SLT | opcode::SGT if self.comparisons.is_some() => {
                 if let (Ok(a), Ok(b)) = (interpreter.stack.peek(0), interpreter.stack.peek(1)) {
                     self.note_words((a, b));
+                }
+            }
+            opcode::ISZERO if self.comparisons.is_some() => {
+                if let Ok(word) = interpreter.stack.peek(0) {
+                    self.note_decision(word);
+                }
+            }
+            opcode::JUMPI if self.comparisons.is_some() => {
+                if let Ok(word) = interpreter.stack.peek(1) {
+                    self.note_decision(word);
+                }
+            }
+            opcode::SSTORE if self.stored.len() < MAX_STORED => {
+                if let Ok(slot) = interpreter.stack.peek(0) {
+                    self.stored.push((interpreter.input.target_address(), slot));
                 }
             }
             _ => {}

@@ -95,6 +95,13 @@ pub struct Trace {
     /// for them ([`Session::watch_comparisons`](crate::Session::watch_comparisons)). At most 1,024.
     #[serde(skip)]
     pub comparisons: Vec<(U256, U256)>,
+    /// Words on which code jumped or which it compared with zero, but for truth values and differences that
+    /// `comparisons` shows; watched with those, in order. At most 1,024.
+    #[serde(skip)]
+    pub decided: Vec<U256>,
+    /// Slots that were written in frames whose effects hold, also with the value that they had, in order. At most 8,192.
+    #[serde(skip)]
+    pub stored: Vec<(Address, U256)>,
     /// SELFDESTRUCTs in frames whose effects hold.
     pub selfdestructs: Vec<SelfDestruct>,
     /// Contracts created.

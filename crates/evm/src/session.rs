@@ -450,6 +450,8 @@ fn trace(watch: Watch, state: &EvmState) -> Trace {
         opcodes: watch.opcodes,
         compared: watch.compared,
         comparisons: watch.comparisons.unwrap_or_default(),
+        decided: watch.decided,
+        stored: watch.stored,
         selfdestructs: watch.selfdestructs,
         steps: watch.steps,
         truncated: watch.truncated,
