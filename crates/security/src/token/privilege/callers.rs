@@ -168,11 +168,27 @@ impl Scan<'_> {
         }
         // Somebody shown appoints the members, or a view says who they are.
         let viewed = self.views_read(stranger)?;
-        let shown = forced.iter().all(|slot| viewed.contains(slot) || self.appointed.contains(slot));
+        let mut shown = true;
+        for slot in forced {
+            shown &= viewed.contains(slot) || self.appointed.contains(slot) || self.is_entry_of(target, *slot)?;
+        }
         if let Some(finding) = self.found.get_mut(&key) {
             finding.shown = shown;
         }
         Ok(())
+    }
+
+    /// Whether a slot is the stranger's balance in another token, or what he allowed there to be spent: whoever has some is
+    /// let in, and that is no membership.
+    fn is_entry_of(&mut self, target: Address, (at, slot): (Address, U256)) -> Result<bool, Stop> {
+        let stranger = self.lab.wallets.stranger;
+        let calls = [encode(&abi::balanceOfCall(stranger)), encode(&abi::allowanceCall { _0: stranger, _1: target })];
+        for call in calls.into_iter().filter(|_| at != target && at != self.lab.token) {
+            if peek(&mut self.lab.session, Address::ZERO, at, call)?.trace.reads.contains_key(&(at, slot)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Slots that views read when asked about somebody.
