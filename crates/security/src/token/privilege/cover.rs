@@ -8,6 +8,15 @@ const MOST_STOPS: usize = 3;
 /// A call that stops trading: of whom, which function, with what.
 type Stopper = (Address, [u8; 4], Bytes);
 
+/// What a function has instructions to write.
+#[derive(Clone, Copy, Debug, Default)]
+struct Writes {
+    /// Balances or the supply.
+    books: bool,
+    /// What else transfers depend on.
+    rules: bool,
+}
+
 impl Scan<'_> {
     /// The call that opens trading for everybody, where it is shut.
     pub(super) fn opening(&self) -> Option<Opening> {
@@ -36,15 +45,18 @@ impl Scan<'_> {
         const MOVES: [u8; 4] = [0xa9, 0x05, 0x9c, 0xbb];
         const RUN: [[u8; 4]; 2] = [MOVES, [0x23, 0xb8, 0x72, 0xdd]];
         const BOOKS: [[u8; 4]; 2] = [[0x70, 0xa0, 0x82, 0x31], [0x18, 0x16, 0x0d, 0xdd]];
-        let mut idle: BTreeMap<(Address, [u8; 4]), bool> = BTreeMap::new();
+        let mut idle: BTreeMap<(Address, [u8; 4]), Writes> = BTreeMap::new();
         for target in self.targets {
             for variable in &target.code.variables {
                 let is_book = BOOKS.iter().any(|selector| variable.readers.contains(selector));
                 if !is_book && !variable.readers.contains(&MOVES) {
                     continue;
                 }
+                let is_rule = !is_book || !self.is_ledger(target.address, variable.slot)?;
                 for writer in variable.writers.iter().filter(|writer| !RUN.contains(writer)) {
-                    *idle.entry((target.address, *writer)).or_default() |= is_book;
+                    let writes = idle.entry((target.address, *writer)).or_default();
+                    writes.books |= is_book;
+                    writes.rules |= is_rule;
                 }
             }
         }
@@ -54,17 +66,19 @@ impl Scan<'_> {
             powers.uncovered.insert(hex_of(*selector));
             powers.uncovered_books.insert(hex_of(*selector));
         }
-        let is_token = self.is_token();
+        let wanted = self.functions.iter().map(|(target, function)| (*target, function.selector));
+        let wanted = wanted.filter(|key| idle.contains_key(key) || !self.returned.contains(key)).collect();
+        let (is_token, shut) = (self.is_token(), self.shut(wanted)?);
         for (target, function) in Arc::clone(&self.functions).iter() {
             let key = (*target, function.selector);
             if self.is_nowhere(function) && !self.asks_somebody(*target, function)? {
                 continue;
             }
-            let is_book = idle.get(&key).copied();
-            let matters = is_book.is_some() || !self.returned.contains(&key);
+            let writes = idle.get(&key).copied();
+            let matters = writes.is_some() || !self.returned.contains(&key);
             if !matters
                 || (self.succeeded.contains(&key) && !partial.contains(&key))
-                || self.is_shut(*target, function)?
+                || shut.contains(&key)
                 || self.is_by_leave(*target, function)?
                 || self.only_undoes(*target, function)?
             {
@@ -76,11 +90,12 @@ impl Scan<'_> {
             if !is_own_word && !self.returned.contains(&key) {
                 powers.idle.insert(name.clone());
             }
-            if is_book == Some(true) {
+            let writes = writes.unwrap_or_default();
+            if writes.books {
                 powers.uncovered_books.insert(name.clone());
             }
             // A rule that changes with somebody's signature is that one's own; whose balance it moves is not known.
-            if is_book.is_some() && !self.signed.contains(&key) {
+            if writes.rules && !self.signed.contains(&key) {
                 powers.uncovered.insert(name);
             }
         }
@@ -93,6 +108,37 @@ impl Scan<'_> {
         for seed in self.seeds(function, stranger) {
             let trace = self.peek(stranger, target, &seed)?.trace;
             if !trace.compared.is_empty() || !trace.preimages.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a variable holds the supply or the balances and nothing besides: what is written there is what is answered,
+    /// to the last bit, and beside a balance there is nothing that decides.
+    fn is_ledger(&mut self, address: Address, slot: U256) -> Result<bool, Stop> {
+        let (token, named) = (self.lab.token, self.lab.wallets.named);
+        let (who, at) = (B256::from(abi::word_of(named)), B256::from(slot));
+        let entry = |first: B256, second: B256| U256::from_be_bytes(keccak256([first, second].concat()).0);
+        let balance = encode(&abi::balanceOfCall(named));
+        for (place, view) in
+            [(slot, encode(&abi::totalSupplyCall {})), (entry(who, at), balance.clone()), (entry(at, who), balance)]
+        {
+            let had = self.lab.session.storage(address, place)?;
+            if had.is_zero() || self.lab.view(token, view.clone())?.word() != Some(had) {
+                continue;
+            }
+            let beside = |n: u64| self.deciding.contains(&(address, place.wrapping_add(U256::from(n))));
+            if place != slot && (1..8).any(beside) {
+                continue;
+            }
+            let mut is_all = true;
+            for other in [U256::MAX, U256::ONE << 255, U256::ONE] {
+                self.lab.session.set_storage(address, place, other)?;
+                is_all &= self.lab.view(token, view.clone())?.word() == Some(other);
+            }
+            self.lab.session.restore(&self.base);
+            if is_all {
                 return Ok(true);
             }
         }
@@ -123,7 +169,7 @@ impl Scan<'_> {
 
     /// Whether a function that never worked does once trading was stopped, and only gives what the stop wrote its values
     /// back: it ends a pause, and there is no further state that it leads to.
-    fn only_undoes(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
+    pub(super) fn only_undoes(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
         let mut undoes = false;
         for (stop, who) in self.stops() {
             let mut members = self.memberships.get(&(target, function.selector)).cloned().unwrap_or_default();
@@ -211,44 +257,4 @@ impl Scan<'_> {
         self.lab.session.restore(&self.base);
         Ok(works)
     }
-
-    /// Whether a function is shut for everybody by a variable that nothing writes any more, as an initializer is.
-    pub(super) fn is_shut(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
-        let stranger = self.lab.wallets.stranger;
-        let Some(seed) = self.seeds(function, stranger).into_iter().next() else { return Ok(false) };
-        let outcome = self.peek(stranger, target, &seed)?;
-        // A proxy that asks everybody whether he is its admin asks for nobody in particular.
-        let asks = outcome.trace.compared.iter().any(|who| Some(*who) != self.proxy.admin);
-        if outcome.is_success() || !outcome.trace.preimages.is_empty() || asks {
-            return Ok(false);
-        }
-        for ((address, slot), value) in &outcome.trace.reads {
-            let place = (*address, *slot);
-            if self.proxy.slots.contains(&place) || self.entries.contains(&place) {
-                continue;
-            }
-            for other in others(*value, self.written.get(&place).copied()) {
-                self.lab.session.set_storage(*address, *slot, other)?;
-                let changed = self.peek(stranger, target, &seed);
-                self.lab.session.restore(&self.base);
-                if changed?.trace.steps != outcome.trace.steps {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-}
-
-/// Values that a slot might have instead: anything where nothing writes it, else without a byte that nothing writes.
-fn others(value: U256, written: Option<U256>) -> Vec<U256> {
-    let Some(written) = written else {
-        return [0_u64, 1, 2].map(U256::from).into_iter().filter(|other| *other != value).collect();
-    };
-    let byte = |at: usize| U256::from(0xff) << (8 * at);
-    (0..32)
-        .map(byte)
-        .filter(|byte| (written & byte).is_zero() && !(value & byte).is_zero())
-        .map(|byte| value & !byte)
-        .collect()
 }

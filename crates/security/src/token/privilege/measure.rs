@@ -83,7 +83,8 @@ impl Scan<'_> {
 
     /// Remembers how a function took a call, for what is said of those that never worked.
     fn note(&mut self, key: (Address, [u8; 4]), caller: Address, outcome: &Outcome, acts: bool) {
-        if acts {
+        // Who sets what is set already has run as much as who changes it.
+        if acts || (outcome.is_success() && !outcome.trace.stored.is_empty()) {
             self.succeeded.insert(key);
             let slots: Slots = outcome.trace.writes.iter().map(|write| (write.address, write.slot)).collect();
             self.wrote.entry(key).or_default().extend(slots.iter().copied());
@@ -525,7 +526,7 @@ impl Scan<'_> {
 }
 
 /// A mask of the bytes that are not zero.
-fn bytes_of(word: U256) -> U256 {
+pub(super) fn bytes_of(word: U256) -> U256 {
     U256::from_be_bytes(word.to_be_bytes::<32>().map(|byte| if byte == 0 { 0 } else { 0xff }))
 }
 

@@ -9,6 +9,7 @@ mod cover;
 mod hints;
 mod measure;
 mod renounce;
+mod shut;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -269,6 +270,8 @@ pub(crate) struct Scan<'a> {
     worked: BTreeMap<(Address, [u8; 4]), (Address, Bytes, Slots)>,
     /// Every slot that a function wrote.
     wrote: BTreeMap<(Address, [u8; 4]), Slots>,
+    /// Who might be privileged.
+    keepers: Vec<Address>,
     /// What calls pay, in wei.
     paid: U256,
     calls: u32,
@@ -382,6 +385,7 @@ impl<'a> Scan<'a> {
             armed: Vec::new(),
             worked: BTreeMap::new(),
             wrote: BTreeMap::new(),
+            keepers: Vec::new(),
             paid: U256::ZERO,
             calls: 0,
             found: BTreeMap::new(),
@@ -395,6 +399,7 @@ impl<'a> Scan<'a> {
         let mut compared = self.strangers()?;
         compared.extend(self.lab.seen.compared.iter().copied());
         let callers = self.callers(hints, &compared)?;
+        self.keepers.clone_from(&callers);
         for caller in callers.iter().copied() {
             self.keeper(caller)?;
         }

@@ -22,15 +22,23 @@ impl Scan<'_> {
             self.rebase(base.clone());
             taken |= result?;
         }
+        let mut wanted = BTreeSet::new();
+        for (target, function) in Arc::clone(&self.functions).iter() {
+            if self.writes_owner(owner, *target, function.selector)? {
+                wanted.insert((*target, function.selector));
+            }
+        }
+        let shut = self.shut(wanted.clone())?;
         for (target, function) in Arc::clone(&self.functions).iter() {
             let key = (*target, function.selector);
-            if !self.writes_owner(*target, function.selector)
+            if !wanted.contains(&key)
                 || self.succeeded.contains(&key)
-                || self.is_shut(*target, function)?
+                || shut.contains(&key)
+                || self.only_undoes(*target, function)?
             {
                 continue;
             }
-            let is_for_nobody = owner.is_zero() && self.is_for_an_owner(*target, function)?;
+            let is_for_nobody = abi::is_nobody(owner) && self.is_for_an_owner(owner, *target, function)?;
             if !is_for_nobody {
                 uncovered.insert(hex_of(function.selector));
             }
@@ -39,14 +47,10 @@ impl Scan<'_> {
     }
 
     /// Whether a function works for an owner, were there one: as nobody is, nobody can call it.
-    fn is_for_an_owner(&mut self, target: Address, function: &Function) -> Result<bool, Stop> {
+    fn is_for_an_owner(&mut self, owner: Address, target: Address, function: &Function) -> Result<bool, Stop> {
         let somebody = self.lab.wallets.stranger;
-        for (address, slot) in self.owner_slots.clone() {
-            let value = self.lab.session.storage(address, slot)?;
-            self.lab.session.set_storage(address, slot, value | abi::word_of(somebody))?;
-        }
         let mut works = false;
-        if facts::owner(&mut self.lab.session, self.lab.token)? == Some(somebody) {
+        if self.make_owner(owner, somebody)? {
             for seed in self.seeds(function, somebody).into_iter().take(2) {
                 let outcome = self.peek(somebody, target, &seed)?;
                 works |= outcome.is_success() && has_effects(&outcome);
@@ -56,16 +60,40 @@ impl Scan<'_> {
         Ok(works)
     }
 
-    /// Whether a function has an instruction that writes who the owner is.
-    fn writes_owner(&self, target: Address, selector: [u8; 4]) -> bool {
+    /// Writes another owner where the present one stands. Whether the token then says so.
+    fn make_owner(&mut self, from: Address, to: Address) -> Result<bool, Stop> {
+        for (address, slot) in self.owner_slots.clone() {
+            let value = self.lab.session.storage(address, slot)?;
+            for other in abi::replaced(value, from, to) {
+                self.lab.session.set_storage(address, slot, other)?;
+                if facts::owner(&mut self.lab.session, self.lab.token)? == Some(to) {
+                    return Ok(true);
+                }
+                self.lab.session.set_storage(address, slot, value)?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a function has an instruction that writes who the owner is: of a slot that holds other things too, the bytes
+    /// in which he stands.
+    fn writes_owner(&mut self, owner: Address, target: Address, selector: [u8; 4]) -> Result<bool, Stop> {
         let own = self.targets.iter().filter(|one| one.address == target);
-        own.flat_map(|one| &one.code.variables)
-            .any(|variable| variable.writers.contains(&selector) && self.owner_slots.contains(&(target, variable.slot)))
+        let variables = own.flat_map(|one| &one.code.variables).filter(|variable| variable.writers.contains(&selector));
+        for variable in variables.filter(|variable| self.owner_slots.contains(&(target, variable.slot))) {
+            let value = self.lab.session.storage(target, variable.slot)?.to_be_bytes::<32>();
+            // Counted from the end of the word, as offsets are.
+            let places = (0..=12_usize).filter(|at| value[12 - at..32 - at] == owner[..]);
+            if places.into_iter().any(|at| variable.overlaps(at, 20)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The states without an owner: by each function of the owner that leads there, and by force where none does.
     fn renunciations(&mut self, owner: Address) -> Result<Vec<Checkpoint>, Stop> {
-        if owner.is_zero() {
+        if abi::is_nobody(owner) {
             return Ok(vec![self.base.clone()]);
         }
         let mut states = Vec::new();
@@ -76,7 +104,7 @@ impl Scan<'_> {
                 let outcome = self.lab.session.run(&self.transaction(owner, target, &seed))?;
                 let renounces = outcome.is_success()
                     && outcome.trace.writes.iter().any(|write| self.owner_slots.contains(&(write.address, write.slot)))
-                    && facts::owner(&mut self.lab.session, self.lab.token)? == Some(Address::ZERO);
+                    && !self.has_owner()?;
                 let state = self.lab.session.checkpoint();
                 self.lab.session.restore(&self.base);
                 if renounces && states.len() < 4 {
@@ -86,13 +114,7 @@ impl Scan<'_> {
             }
         }
         if states.is_empty() {
-            let low: U256 = (U256::ONE << 160) - U256::ONE;
-            let mask = !low;
-            for (address, slot) in self.owner_slots.clone() {
-                let value = self.lab.session.storage(address, slot)?;
-                self.lab.session.set_storage(address, slot, value & mask)?;
-            }
-            if facts::owner(&mut self.lab.session, self.lab.token)? == Some(Address::ZERO) {
+            if self.make_owner(owner, Address::ZERO)? {
                 states.push(self.lab.session.checkpoint());
             }
             self.lab.session.restore(&self.base);
@@ -106,19 +128,19 @@ impl Scan<'_> {
         let mut taken = false;
         for (target, function) in Arc::clone(&self.functions).iter() {
             // Nobody is the zero address, though code may take it for the owner that is not there.
-            let mut people: Vec<Address> = Some(owner).filter(|owner| !owner.is_zero()).into_iter().collect();
+            let mut people: Vec<Address> = Some(owner).filter(|owner| !abi::is_nobody(*owner)).into_iter().collect();
             let mut compared = BTreeSet::new();
             taken |= self.takes(*target, function, self.lab.wallets.stranger, &mut compared)?;
             people.extend(callers.iter().filter(|caller| compared.contains(*caller) && **caller != owner));
             // Without a comparison there is no telling whom it lets in.
-            if owner.is_zero() && compared.is_empty() {
+            if abi::is_nobody(owner) && compared.is_empty() {
                 people.extend(callers);
             }
             for caller in people {
                 taken |= self.takes(*target, function, caller, &mut BTreeSet::new())?;
             }
         }
-        if !owner.is_zero() {
+        if !abi::is_nobody(owner) {
             self.keep_powers(owner)?;
         }
         Ok(taken)
@@ -142,12 +164,17 @@ impl Scan<'_> {
                 self.succeeded.insert((target, function.selector));
             }
             if outcome.is_success() && written.any(|slot| self.owner_slots.contains(&slot)) {
-                taken |= facts::owner(&mut self.lab.session, self.lab.token)? != Some(Address::ZERO);
+                taken |= self.has_owner()?;
             }
             compared.extend(outcome.trace.compared);
             self.lab.session.restore(&self.base);
         }
         Ok(taken)
+    }
+
+    /// Whether the token does not say that it is nobody's.
+    fn has_owner(&mut self) -> Result<bool, Stop> {
+        Ok(!facts::owner(&mut self.lab.session, self.lab.token)?.is_some_and(abi::is_nobody))
     }
 
     /// Powers that the former owner still has, although nothing names him any more.
