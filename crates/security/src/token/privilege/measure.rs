@@ -365,8 +365,6 @@ impl Scan<'_> {
         }
         let fixed = |shift: Shift| shift.fixed || (shift.limited && !shift.broke);
         match (named.fixed, other.fixed) {
-            // Where the pool has to be named to open trading, naming a wallet opens next to nothing.
-            (true, true) if names_pair => drop(finding.effects.insert(Effect::Open, seed.clone())),
             (true, true) => add(Effect::Open),
             (true, false) => add(Effect::Whitelist),
             _ => {}
@@ -380,6 +378,10 @@ impl Scan<'_> {
             (true, true) => add(Effect::Tax),
             (false, false) => {}
             _ => add(Effect::PersonalTax),
+        }
+        // Where the pool has to be named to open trading, naming a wallet opens next to nothing.
+        if names_pair && named.fixed && other.fixed {
+            finding.effects.insert(Effect::Open, seed.clone());
         }
         if named.taxed || other.taxed {
             finding.worst_bps = finding.worst_bps.max(now.worst());
