@@ -19,7 +19,7 @@ const VARIANTS = {
   Raw: ['Standard', 'FeeOnePercent', 'PowerBlacklist', 'PowerTax', 'TrapWhitelist', 'PowerMint', 'HiddenOwner', 'SaysMoved'],
   Ir: ['Standard', 'FeeOnePercent', 'PowerBlacklist', 'PowerTax', 'TrapPair', 'PowerMint', 'PowerMaxTrade', 'MaskedOwner'],
 };
-const LIBRARIES = ['IHeld', 'Seed', 'IMaker', 'Base', 'Owned', 'Calls', 'IToken', 'IFactory', 'IERC20Like', 'ISwap', 'IMake', 'Husk', 'Shell', 'Evasive', 'PoolThree', 'Mark', 'Bomb', 'Introspects', 'Fuse', 'Beacon', 'Sums'];
+const LIBRARIES = ['IHeld', 'Seed', 'IMaker', 'Base', 'Owned', 'Calls', 'IToken', 'IFactory', 'IERC20Like', 'ISwap', 'IMake', 'Husk', 'Shell', 'Evasive', 'PoolThree', 'Mark', 'Bomb', 'Introspects', 'Fuse', 'Beacon', 'Sums', 'Older'];
 
 function sources() {
   const names = fs.readdirSync(folder).filter((name) => name.endsWith('.sol')).sort();

@@ -88,3 +88,10 @@ fn what_a_diamond_can_do_nobody_knows() {
         assert_ne!(report.flag(field), Some(false), "{field}");
     }
 }
+
+#[test]
+fn what_somebody_has_elsewhere_is_no_membership() {
+    let (balance, list) = (judged("SharesOlder"), judged("SharesSecret"));
+    assert_eq!((balance.flag("is_mintable"), balance.flag("hidden_owner")), (Some(true), Some(false)));
+    assert_eq!((list.flag("is_mintable"), list.flag("hidden_owner")), (Some(true), Some(true)));
+}
