@@ -4,6 +4,7 @@
 //! anything else is an error, never a silent zero: [`StateError::Absent`], or what ended the recording.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
@@ -98,15 +99,37 @@ impl Source for Recorder {
 #[serde(deny_unknown_fields)]
 pub struct Witness {
     /// Accounts, `None` where there was none.
+    #[borsh(deserialize_with = "in_order")]
     pub accounts: BTreeMap<Address, Option<Account>>,
     /// Code by its hash, which is checked again when it runs.
+    #[borsh(deserialize_with = "in_order")]
     pub codes: BTreeMap<B256, Bytes>,
     /// Slots, zeros included.
+    #[borsh(deserialize_with = "both_in_order")]
     pub storage: BTreeMap<Address, BTreeMap<U256, U256>>,
     /// Hashes of earlier blocks.
+    #[borsh(deserialize_with = "in_order")]
     pub block_hashes: BTreeMap<u64, B256>,
     /// Why nothing more could be read, where a read failed. Nobody else can check this: it only ever makes less known.
     pub end: Option<End>,
+}
+
+/// Reads a map whose keys rise, as they are written: one state has one encoding.
+fn in_order<R: Read, K: BorshDeserialize + Ord, V: BorshDeserialize>(reader: &mut R) -> io::Result<BTreeMap<K, V>> {
+    sorted(Vec::<(K, V)>::deserialize_reader(reader)?)
+}
+
+/// The same of a map of maps.
+fn both_in_order<R: Read>(reader: &mut R) -> io::Result<BTreeMap<Address, BTreeMap<U256, U256>>> {
+    let entries = Vec::<(Address, Vec<(U256, U256)>)>::deserialize_reader(reader)?;
+    sorted(entries.into_iter().map(|(key, inner)| Ok((key, sorted(inner)?))).collect::<io::Result<_>>()?)
+}
+
+fn sorted<K: Ord, V>(entries: Vec<(K, V)>) -> io::Result<BTreeMap<K, V>> {
+    if !entries.is_sorted_by(|(one, _), (next, _)| one < next) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "keys out of order"));
+    }
+    Ok(entries.into_iter().collect())
 }
 
 /// Why a recording ended before all was read.

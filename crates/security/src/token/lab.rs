@@ -649,7 +649,7 @@ fn near(a: U256, b: U256) -> bool {
 }
 
 /// Down to a multiple of 10,000, where there is one.
-fn round(amount: U256) -> U256 {
+pub(super) fn round(amount: U256) -> U256 {
     let unit = U256::from(10_000);
     if amount < unit { amount } else { amount - amount % unit }
 }

@@ -8,6 +8,7 @@
 mod abi;
 mod cache;
 mod code;
+mod endure;
 mod facts;
 mod history;
 mod lab;

@@ -9,8 +9,8 @@ use alloy_primitives::{Address, U256};
 use serde::Serialize;
 use surety_evm::Checkpoint;
 
-use super::abi::{encode, syncCall};
-use super::lab::{Lab, Move};
+use super::endure::{endure, sell_some};
+use super::lab::{Lab, Move, round};
 use super::market::{self, Kind, Pool};
 use super::vital::NOISE_BPS;
 use super::waste::Waste;
@@ -156,8 +156,6 @@ impl Sample {
 }
 
 const SALES: [Trade; 3] = [Trade::SellHalf, Trade::SellAll, Trade::SellPart];
-/// A small part of what was bought, which may be little, is one in this many.
-const PART: u64 = 20;
 
 /// Tries everything. `own` are the addresses of the token's own code, which it may call.
 pub(crate) fn probe(lab: &mut Lab, own: &BTreeSet<Address>, params: &Params, pools: &[Pool]) -> Result<Probe, Stop> {
@@ -204,26 +202,6 @@ fn matrix(lab: &mut Lab, probe: &mut Probe) -> Result<Option<Checkpoint>, Stop> 
         probe.samples.push(sample(Who::Fresh, Trade::SellAll, size, 12, all));
     }
     Ok(first)
-}
-
-/// Sells half of something, and where that is refused a small part.
-fn sell_some(
-    lab: &mut Lab,
-    probe: &mut Probe,
-    (who, wallet): (Who, Address),
-    size: u64,
-    after: u64,
-    amount: U256,
-) -> Result<(), Stop> {
-    let before = lab.session.checkpoint();
-    let half = lab.sell(wallet, round(amount / U256::from(2)))?;
-    probe.samples.push(sample(who, Trade::SellHalf, size, after, half));
-    if half.is_none() {
-        lab.session.restore(&before);
-        let part = lab.sell(wallet, round(amount / U256::from(PART)))?;
-        probe.samples.push(sample(who, Trade::SellPart, size, after, part));
-    }
-    Ok(())
 }
 
 /// A wallet that had the token before it was looked at.
@@ -435,7 +413,7 @@ fn surroundings(lab: &mut Lab, probe: &mut Probe) -> Result<(), Stop> {
 }
 
 /// Seconds after which what was bought can be sold, where it can be at all.
-fn patience(probe: &Probe) -> u64 {
+pub(super) fn patience(probe: &Probe) -> u64 {
     let early = probe.of(Who::Fresh, &SALES).any(|sample| sample.ok && sample.after_s <= 12);
     let late = probe.of(Who::Fresh, &SALES).any(|sample| sample.ok && sample.after_s > 12);
     if late && !early { TIMES[1] } else { 12 }
@@ -486,83 +464,6 @@ fn differ(was: Option<Move>, is: Option<Move>) -> bool {
     let least: U256 = was.sent.min(is.sent).max(U256::ONE);
     let rounding: U256 = U256::from(20_000) / least;
     was.tax_bps().abs_diff(is.tax_bps()) > NOISE_BPS.saturating_add(rounding.saturating_to())
-}
-
-/// How often a small part of a purchase is sold, a day apart.
-const SALES_IN_A_ROW: u64 = 16;
-/// How many times as much of the quote a pool has once the price rose.
-const RISE: u64 = 16;
-/// Longer than anybody waits: 400 days, in seconds.
-pub(crate) const EVER: u64 = 34_560_000;
-
-/// What becomes of a purchase that is added to and sold bit by bit, whose price rises, or that is kept for long. Counted
-/// only where such a purchase can be sold at once.
-fn endure(lab: &mut Lab, probe: &mut Probe) -> Result<(), Stop> {
-    lab.reset();
-    let buyer = lab.wallets.buyer;
-    if lab.buy(buyer, lab.price_of(SIZES[1]))?.is_none() {
-        return Ok(());
-    }
-    lab.session.head_mut().advance_seconds(patience(probe));
-    let held = lab.session.checkpoint();
-    let part = round(lab.balance(buyer)? / U256::from(50));
-    // Of next to nothing a pool takes no part.
-    if part.is_zero() || part < lab.part(SIZES[0]) || lab.sell(buyer, part)?.is_none() {
-        return Ok(());
-    }
-    lab.session.restore(&held);
-    again(lab, probe, part)?;
-    for (name, what) in [("price", dearer as fn(&mut Lab) -> Result<bool, Stop>), ("later", later)] {
-        lab.session.restore(&held);
-        if what(lab)? {
-            let sold = lab.sell(buyer, part)?;
-            stayed(probe, name, sold);
-        }
-    }
-    Ok(())
-}
-
-/// Buys once more, and sells part after part.
-fn again(lab: &mut Lab, probe: &mut Probe, part: U256) -> Result<(), Stop> {
-    let buyer = lab.wallets.buyer;
-    lab.session.head_mut().advance_seconds(TIMES[1]);
-    let alone = lab.session.checkpoint();
-    if lab.buy(buyer, lab.price_of(SIZES[0]))?.is_none() {
-        lab.session.restore(&alone);
-    }
-    for n in 1..=SALES_IN_A_ROW {
-        lab.session.head_mut().advance_seconds(TIMES[1] + 12 * n);
-        let sold = lab.sell(buyer, part)?;
-        stayed(probe, "again", sold);
-        if sold.is_none() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Makes the token dearer. Whether the pool says so.
-fn dearer(lab: &mut Lab) -> Result<bool, Stop> {
-    let (quote, pair) = (lab.market.quote, lab.market.pair);
-    let risen = lab.quote_reserve.saturating_mul(U256::from(RISE));
-    let sync = lab.transaction(lab.wallets.sink, pair, encode(&syncCall {}));
-    Ok(risen.bit_len() <= 110
-        && ledger::forge(&mut lab.session, quote, pair, risen)?
-        && lab.session.run(&sync)?.is_success())
-}
-
-fn later(lab: &mut Lab) -> Result<bool, Stop> {
-    lab.session.head_mut().advance_seconds(EVER);
-    Ok(true)
-}
-
-/// Notes a sale by somebody who stayed. Who could have sold at once and cannot any more is caught.
-fn stayed(probe: &mut Probe, name: &'static str, sold: Option<Move>) {
-    probe.samples.push(Sample { surroundings: Some(name), ..sample(Who::Fresh, Trade::SellPart, SIZES[1], 12, sold) });
-    if sold.is_none() {
-        probe.sensitive_to.insert(name);
-        probe.is_honeypot = true;
-    }
 }
 
 /// The same trades in the other pools that have something; the worst outcome of all pools counts.
@@ -762,7 +663,7 @@ fn worst(probe: &Probe, trade: Trade) -> u64 {
     exact.or_else(|| ok().max_by_key(|sample| sample.sent).map(|sample| sample.tax_bps)).unwrap_or(0)
 }
 
-fn sample(who: Who, trade: Trade, size_ppm: u64, after_s: u64, moved: Option<Move>) -> Sample {
+pub(super) fn sample(who: Who, trade: Trade, size_ppm: u64, after_s: u64, moved: Option<Move>) -> Sample {
     let (sent, got) = moved.map_or((U256::ZERO, U256::ZERO), |moved| (moved.sent, moved.got));
     Sample {
         who,
@@ -777,10 +678,4 @@ fn sample(who: Who, trade: Trade, size_ppm: u64, after_s: u64, moved: Option<Mov
         tax_bps: moved.map_or(0, |moved| moved.tax_bps()),
         logs_agree: moved.is_none_or(|moved| moved.agree),
     }
-}
-
-/// Down to a multiple of 10,000, where there is one.
-fn round(amount: U256) -> U256 {
-    let unit = U256::from(10_000);
-    if amount < unit { amount } else { amount - amount % unit }
 }

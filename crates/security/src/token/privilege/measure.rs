@@ -1,7 +1,7 @@
 //! What a call brings about: in the books, and in trading.
 
 use super::*;
-use crate::token::probe::EVER;
+use crate::token::endure::EVER;
 
 impl Scan<'_> {
     /// Tries every choice of arguments and measures each effect that is new.
@@ -21,7 +21,10 @@ impl Scan<'_> {
         let pair = self.lab.market.pair;
         for seed in data {
             // What is done to the pool is done to everybody; it tells only where nothing else did.
-            let showed = finding.effects.keys().any(|effect| !matches!(effect, Effect::Ownership | Effect::Open));
+            let showed = finding
+                .effects
+                .keys()
+                .any(|effect| !matches!(effect, Effect::Ownership | Effect::Open | Effect::Whitelist));
             if showed && seed.windows(20).any(|window| window == pair.as_slice()) {
                 continue;
             }
@@ -87,7 +90,7 @@ impl Scan<'_> {
         if acts || (outcome.is_success() && !outcome.trace.stored.is_empty()) {
             self.succeeded.insert(key);
             let slots: Slots = outcome.trace.writes.iter().map(|write| (write.address, write.slot)).collect();
-            self.wrote.entry(key).or_default().extend(slots.iter().copied());
+            self.wrote.entry(key).or_default().extend(outcome.trace.stored.iter().copied());
             if let (Some(frame), true) = (outcome.trace.frames.first(), self.paid.is_zero()) {
                 self.worked.entry(key).or_insert_with(|| (caller, frame.input.clone(), slots));
             }
@@ -298,6 +301,7 @@ impl Scan<'_> {
         let before = self.vital.clone();
         if !self.compare_trades((&before, &now), seed, names, finding) && finding.effects.is_empty() {
             // A change may have been announced for later.
+            let supply_now = self.supply()?;
             self.lab.session.head_mut().advance_seconds(EVER);
             let now = Vital::take(self.lab)?;
             let before = self.later()?;
@@ -305,16 +309,16 @@ impl Scan<'_> {
             // Tokens too may be made by the next who moves some.
             let little = self.lab.stock / U256::from(100);
             self.lab.transfer(self.lab.wallets.other, self.lab.wallets.sink, little)?;
-            let supply = ask(&mut self.lab.session, self.lab.token, encode(&abi::totalSupplyCall {}))?;
-            if supply.is_some_and(|supply| supply > self.lab.supply.max(self.supply_on_base())) {
+            if self.supply()? > supply_now {
                 finding.effects.entry(Effect::Mint).or_insert_with(|| seed.clone());
             }
         }
         Ok(())
     }
 
-    fn supply_on_base(&self) -> U256 {
-        self.accounts.get(&None).map_or(U256::MAX, |account| account.amount)
+    fn supply(&mut self) -> Result<U256, Stop> {
+        let supply = ask(&mut self.lab.session, self.lab.token, encode(&abi::totalSupplyCall {}))?;
+        Ok(supply.unwrap_or_default())
     }
 
     /// Whether somebody else is the owner than on the base.
