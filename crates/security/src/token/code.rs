@@ -206,6 +206,7 @@ fn labels(code: &[u8]) -> BTreeSet<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
